@@ -1,0 +1,37 @@
+//! Mixed-precision post-training quantization of ONNX models.
+//!
+//! `mpq` decides how many bits every weight and activation of a trained float network gets, so that
+//! it stays as accurate as it can within a compute or memory budget. The method is that of Pandey et
+//! al., "A Practical Mixed Precision Algorithm for Post-Training Quantization" (arXiv 2302.05397).
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | encoding | bits, signedness, symmetric or not, scale(s), zero point(s), channel axis: all that maps real numbers to integers |
+//! | range | (min, max) that an encoding is made from |
+//! | quantizer | one place where a value is rounded: an activation tensor or a weight tensor |
+//! | group | quantizers that the hardware forces to one choice |
+//! | candidate | a pair such as `W4A8`: weight bits, activation bits; 32 means left in float |
+//! | configuration | a candidate for every group |
+//! | sensitivity list | every (group, candidate) with its SQNR, least sensitive first |
+//! | point, curve | (cost, quality) of one configuration; all points of one walk |
+//! | target | a hardware description: candidates, what is fused, what shares a choice, how activations are encoded |
+//! | sample, calibration set | one input of the network; all of them |
+//! | MACs, BOPs | multiply-accumulates of one inference at batch 1; MACs x weight bits x activation bits |
+//!
+//! # Modules, each knowing only those above it
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`tensor`] | a value: dtype, shape, shared storage |
+//! | [`progress`] | the trait that long work reports to; the library itself never prints |
+//!
+//! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
+//! order, on the number of threads, on the batch or on the cache. The library never prints, never
+//! exits and never reads the environment.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod progress;
+pub mod tensor;

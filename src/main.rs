@@ -1,0 +1,3 @@
+//! The `mpq` command.
+
+fn main() {}

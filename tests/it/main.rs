@@ -1,0 +1,4 @@
+//! All integration tests, one module a topic: linking one binary is faster than many.
+
+#![allow(clippy::unwrap_used)]
+
