@@ -26,6 +26,7 @@
 //! | --- | --- |
 //! | [`tensor`] | a value: dtype, shape, shared storage |
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
+//! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -33,5 +34,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod kernels;
 pub mod progress;
 pub mod tensor;

@@ -1,0 +1,23 @@
+//! The hot loops that several operators share; the SIMD level is chosen at run time.
+//!
+//! Kernels take plain slices and checked geometry: they index freely and know nothing of attributes
+//! or errors. None of them starts a thread.
+
+mod conv;
+mod conv_transpose;
+mod depthwise;
+mod dispatch;
+mod fake_quantize;
+mod product;
+mod quantization_error;
+mod sums;
+mod window;
+
+pub use conv::{ConvShape, conv};
+pub use conv_transpose::conv_transpose;
+pub use dispatch::Level;
+pub use fake_quantize::{fake_quantize, fake_quantize_per_channel};
+pub use product::add_product;
+pub use quantization_error::quantization_error;
+pub use sums::{moments, sum, sum_squared_difference, sum_squares};
+pub use window::Axis;
