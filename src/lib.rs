@@ -27,6 +27,7 @@
 //! | [`tensor`] | a value: dtype, shape, shared storage |
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
+//! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -35,5 +36,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod kernels;
+pub mod ops;
 pub mod progress;
 pub mod tensor;

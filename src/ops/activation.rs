@@ -1,0 +1,96 @@
+//! Activations that are not a formula with float attributes: `Gelu`, `PRelu`.
+
+use crate::ops::broadcast::{broadcast, zip};
+use crate::ops::number::{Number, dispatch_numbers};
+use crate::ops::unary::{Special, map};
+use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
+use crate::tensor::{DType, Tensor, TensorType};
+
+pub(super) const OPS: &[OpDef] =
+    &[OpDef::onnx("Gelu", 20, read_gelu), OpDef::onnx("PRelu", 7, |_| Ok(Box::new(PRelu)))];
+
+/// `x * Phi(x)`, `Phi` the distribution function of the normal distribution, or its approximation by
+/// `tanh`.
+fn read_gelu(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
+    Ok(Box::new(match attrs.choice("approximate", &[("none", false), ("tanh", true)])? {
+        false => map!("Gelu", {}, |x| x.gelu(), None),
+        true => map!("Gelu", {}, |x| x.gelu_tanh(), None),
+    }))
+}
+
+/// `slope * x` below 0; `slope` broadcasts to the shape of `x`.
+#[derive(Debug)]
+struct PRelu;
+
+const X: usize = 0;
+const SLOPE: usize = 1;
+
+impl Operator for PRelu {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+        inputs.expect_at_most(2)?;
+        let (x, slope) = (inputs.require(X, "X")?, inputs.require(SLOPE, "slope")?);
+        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        slope.expect_dtype(x.dtype())?;
+        if broadcast(x.shape(), slope.shape()).as_deref() != Some(x.shape()) {
+            return Err(slope.wrong_shape(format!("broadcastable to {:?}", x.shape())));
+        }
+        Ok(vec![x.ty().clone()])
+    }
+
+    fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
+        let (x, slope) = (inputs.tensor(X), inputs.tensor(SLOPE));
+        Ok(vec![dispatch_numbers!(x.dtype(), T => {
+            let zero = T::default();
+            zip(x, slope, x.shape(), |x: T, slope: T| if x < zero { slope.times(x) } else { x })
+        })])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+    use ndarray::array;
+
+    use crate::ops::testing::op;
+
+    #[test]
+    fn gelu() {
+        let x = array![-2., -0.5, 0., 1., 3.];
+        op("Gelu").input(&x).gives(array![
+            -0.045_500_264,
+            -0.154_268_77,
+            0.,
+            0.841_344_7,
+            2.995_950_2
+        ]);
+        op("Gelu").input(&x).string("approximate", "tanh").gives(array![
+            -0.045_402_29,
+            -0.154_286,
+            0.,
+            0.841_192,
+            2.996_362_7
+        ]);
+        op("Gelu").tensor(array![1_f64]).gives_tensor(array![0.841_344_746_068_542_9]);
+        op("Gelu")
+            .input(&x)
+            .string("approximate", "erf")
+            .fails("attribute `approximate` is `erf`; supported: `none`, `tanh`");
+    }
+
+    #[test]
+    fn prelu() {
+        let x = array![[[-1., 2.]], [[-3., -4.]]];
+        let slopes = array![[[0.5]], [[10.]]];
+        op("PRelu").input(&x).input(&slopes).gives(array![[[-0.5, 2.]], [[-30., -40.]]]);
+        op("PRelu").input(&x).input(&array![2.]).gives(array![[[-2., 2.]], [[-6., -8.]]]);
+        op("PRelu").i64s(&[-2, 3]).i64s(&[4]).gives_tensor(array![-8_i64, 3]);
+        let two = array![f16::from_f32(2.)];
+        op("PRelu").tensor(two.clone()).tensor(two.clone()).gives_tensor(two);
+        op("PRelu")
+            .input(&array![1.])
+            .input(&array![1., 2.])
+            .fails("input `slope` has shape [2], expected broadcastable to [1]");
+        op("PRelu").input(&array![f32::NAN]).input(&array![1.]).gives(array![f32::NAN]);
+        assert!(op("PRelu").quant().reads(1));
+    }
+}

@@ -1,0 +1,118 @@
+//! Axes and sizes: the checks that several operators share.
+
+use crate::ops::OpError;
+use crate::tensor::{DType, TensorType};
+
+/// The axis that an attribute names, counted from the end if negative.
+pub(super) fn axis_attribute(name: &str, axis: i64, rank: usize) -> Result<usize, OpError> {
+    resolve(axis, rank).ok_or_else(|| OpError::invalid_attribute(name, axis, axis_range(rank)))
+}
+
+/// The axes that an input lists, in its order; each may appear once.
+pub(super) fn axes_input(name: &str, axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    let mut resolved = Vec::with_capacity(axes.len());
+    for &axis in axes {
+        let axis_idx = resolve(axis, rank)
+            .ok_or_else(|| OpError::value(name, axis, format!("axes {}", axis_range(rank))))?;
+        if resolved.contains(&axis_idx) {
+            return Err(OpError::value(name, format!("{axes:?}"), "distinct axes"));
+        }
+        resolved.push(axis_idx);
+    }
+    Ok(resolved)
+}
+
+/// The position that an index means in `0..n`, counted from the end if negative.
+pub(super) fn resolve(index: i64, n: usize) -> Option<usize> {
+    let n = i64::try_from(n).ok()?;
+    let resolved = if index < 0 { index.checked_add(n)? } else { index };
+    usize::try_from(resolved).ok().filter(|_| resolved < n)
+}
+
+/// The sizes that an input lists.
+pub(super) fn sizes_input(name: &str, sizes: &[i64]) -> Result<Vec<usize>, OpError> {
+    let sizes_or_none = sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
+    let sizes_or_none: Option<Vec<usize>> = sizes_or_none;
+    sizes_or_none.ok_or_else(|| OpError::value(name, format!("{sizes:?}"), "no negative size"))
+}
+
+/// The type, if its elements can be addressed.
+pub(super) fn checked_type(dtype: DType, shape: Vec<usize>) -> Result<TensorType, OpError> {
+    let size_bytes = shape.iter().try_fold(dtype.size_bytes(), |product, &dim| {
+        // As if empty dimensions were 1: strides are computed from the others.
+        product.checked_mul(dim.max(1)).filter(|&product| isize::try_from(product).is_ok())
+    });
+    if size_bytes.is_none() {
+        let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
+        return Err(OpError::TooLarge { found: dims.join(" x ") });
+    }
+    Ok(TensorType { dtype, shape })
+}
+
+/// A shape seen from one axis: how many elements before, along and after it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Along {
+    pub(super) outer: usize,
+    pub(super) n: usize,
+    pub(super) inner: usize,
+}
+
+impl Along {
+    pub(super) fn new(shape: &[usize], axis: usize) -> Along {
+        Along {
+            outer: shape[..axis].iter().product(),
+            n: shape[axis],
+            inner: shape[axis + 1..].iter().product(),
+        }
+    }
+}
+
+/// `shape` with the dimension at `axis` replaced.
+pub(super) fn with_dim(shape: &[usize], axis: usize, dim: usize) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    shape[axis] = dim;
+    shape
+}
+
+/// The row-major strides, in elements.
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
+}
+
+fn axis_range(rank: usize) -> String {
+    match rank {
+        0 => "none, as the input has rank 0".to_owned(),
+        _ => format!("from -{rank} to {}", rank - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_count_from_the_end() {
+        assert_eq!(resolve(-1, 3), Some(2));
+        assert_eq!(resolve(2, 3), Some(2));
+        assert_eq!(resolve(3, 3), None);
+        assert_eq!(resolve(-4, 3), None);
+        assert_eq!(resolve(0, 0), None);
+        assert_eq!(resolve(i64::MIN, 3), None);
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        let huge = usize::MAX / 2;
+        let error = checked_type(DType::F32, vec![huge, 4]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the output would have 9223372036854775807 x 4 elements, more than can be addressed"
+        );
+        assert!(checked_type(DType::I8, vec![huge, 4, 0]).is_err());
+        assert!(checked_type(DType::F32, vec![0, 4]).is_ok());
+    }
+}

@@ -1,0 +1,106 @@
+//! `Identity`, and `Dropout`, which is one in inference.
+
+use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::tensor::{DType, Tensor, TensorType};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::onnx("Identity", 7, |_| Ok(Box::new(Identity))),
+    OpDef::onnx("Dropout", 7, Dropout::read),
+];
+
+const INPUT: usize = 0;
+const RATIO: usize = 1;
+const TRAINING_MODE: usize = 2;
+
+#[derive(Debug)]
+struct Identity;
+
+impl Operator for Identity {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+        inputs.expect_at_most(1)?;
+        Ok(vec![inputs.require(INPUT, "input")?.ty().clone()])
+    }
+
+    fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
+        Ok(vec![inputs.tensor(INPUT).clone()])
+    }
+
+    fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
+        QuantRole::passes(INPUT)
+    }
+}
+
+/// Keeps everything; the second output, if the node names it, is a mask that is true everywhere.
+#[derive(Debug)]
+struct Dropout;
+
+impl Dropout {
+    fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
+        attrs.ignore("seed");
+        Ok(Box::new(Dropout))
+    }
+}
+
+impl Operator for Dropout {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+        inputs.expect_at_most(3)?;
+        let data = inputs.require(INPUT, "data")?;
+        if let Some(ratio) = inputs.optional(RATIO, "ratio") {
+            ratio.expect_dtype_that(DType::is_float, "a float type")?;
+        }
+        if let Some(training) = inputs.optional(TRAINING_MODE, "training_mode") {
+            training.expect_dtype(DType::Bool)?;
+            if training.value()?.slice::<bool>().contains(&true) {
+                return Err(OpError::NotSupported { what: "`training_mode` true".to_owned() });
+            }
+        }
+        let mut types = vec![data.ty().clone()];
+        if 2 <= inputs.n_outputs() {
+            types.push(TensorType::new(DType::Bool, data.shape()));
+        }
+        Ok(types)
+    }
+
+    fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
+        let data = inputs.tensor(INPUT);
+        let mut outputs = vec![data.clone()];
+        if 2 <= inputs.n_outputs() {
+            outputs.push(Tensor::full(data.shape(), true));
+        }
+        Ok(outputs)
+    }
+
+    fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
+        QuantRole::passes(INPUT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use crate::ops::testing::op;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn identity() {
+        op("Identity").input(&array![1., 2.]).gives(array![1., 2.]);
+        op("Identity").tensor(array![true]).gives_tensor(array![true]);
+    }
+
+    #[test]
+    fn dropout() {
+        let x = array![1., 2.];
+        let half = Tensor::scalar(0.5_f32);
+        op("Dropout").input(&x).gives(x.clone());
+        op("Dropout")
+            .input(&x)
+            .tensor(half.clone())
+            .outputs(2)
+            .gives_tensors(&[x.mapv(|x| x).into(), array![true, true].into()]);
+        let training =
+            |mode: bool| op("Dropout").input(&x).tensor(half.clone()).tensor(Tensor::scalar(mode));
+        training(false).gives(x.clone());
+        training(true).fails("`training_mode` true is not supported");
+    }
+}

@@ -1,0 +1,212 @@
+//! One table of operators: attributes, shape rule, values, multiply-accumulates, quantization role.
+//!
+//! Everything known of an operator has one home, its file. Not here: names of nodes, old opsets'
+//! spelling (upgraded when a file is loaded, unless the meaning changed: then two rows of one name).
+
+mod activation;
+mod arithmetic;
+mod attrs;
+mod batch_norm;
+mod broadcast;
+mod cast;
+mod clip;
+mod concat;
+mod conv;
+mod conv_transpose;
+mod dims;
+mod erf;
+mod error;
+mod expand;
+mod floats;
+mod gather;
+mod gemm;
+mod generate;
+mod global_pool;
+mod group_norm;
+mod identity;
+mod inputs;
+mod interpolate;
+mod lanes;
+mod layer_norm;
+mod logic;
+mod matmul;
+mod number;
+mod order;
+mod pad;
+mod plain_norm;
+mod pool;
+mod power;
+mod reduce;
+mod reshape;
+mod resize;
+mod role;
+mod scatter;
+mod select;
+mod sequence;
+mod shape;
+mod slice;
+mod softmax;
+mod take;
+#[cfg(test)]
+pub(crate) mod testing;
+mod transpose;
+mod triangle;
+mod unary;
+mod window;
+
+use std::fmt;
+
+pub use attrs::{AttrValue, Attrs};
+pub use error::{ErrorKind, OpError};
+pub use inputs::{Input, Inputs};
+pub use role::{OutputRange, QuantRole, Reads, Weight};
+
+use crate::tensor::{Tensor, TensorType};
+
+/// Every operator, by family. The one list to extend.
+const FAMILIES: &[&[OpDef]] = &[
+    activation::OPS,
+    arithmetic::OPS,
+    batch_norm::OPS,
+    cast::OPS,
+    clip::OPS,
+    concat::OPS,
+    conv::OPS,
+    conv_transpose::OPS,
+    expand::OPS,
+    gather::OPS,
+    gemm::OPS,
+    generate::OPS,
+    global_pool::OPS,
+    group_norm::OPS,
+    identity::OPS,
+    layer_norm::OPS,
+    logic::OPS,
+    matmul::OPS,
+    order::OPS,
+    pad::OPS,
+    plain_norm::OPS,
+    pool::OPS,
+    power::OPS,
+    reduce::OPS,
+    reshape::OPS,
+    resize::OPS,
+    scatter::OPS,
+    select::OPS,
+    sequence::OPS,
+    shape::OPS,
+    slice::OPS,
+    softmax::OPS,
+    transpose::OPS,
+    triangle::OPS,
+    unary::OPS,
+];
+
+/// The domain of the ONNX standard's own operators.
+pub const DEFAULT_DOMAIN: &str = "";
+
+/// The newest opset of the default domain that the table was written against.
+pub const NEWEST_OPSET: u16 = 28;
+
+/// One row of the operator table.
+#[derive(Debug)]
+pub struct OpDef {
+    /// The operator set; empty for ONNX's own.
+    pub domain: &'static str,
+    /// The ONNX operator name.
+    pub name: &'static str,
+    /// The oldest opset whose definition `read` understands.
+    pub since: u16,
+    /// Makes the operator from a node's attributes.
+    pub read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
+}
+
+impl OpDef {
+    const fn onnx(
+        name: &'static str,
+        since: u16,
+        read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
+    ) -> OpDef {
+        OpDef { domain: DEFAULT_DOMAIN, name, since, read }
+    }
+}
+
+/// The whole table, in the order of the families.
+pub fn all() -> impl Iterator<Item = &'static OpDef> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The newest definition of `name` that is not newer than `opset`.
+pub fn find(domain: &str, name: &str, opset: u16) -> Option<&'static OpDef> {
+    let defs = all().filter(|def| def.domain == domain && def.name == name);
+    defs.filter(|def| def.since <= opset).max_by_key(|def| def.since)
+}
+
+/// Makes an operator from its name and all its attributes; an attribute that nobody read is an error.
+pub fn read(
+    domain: &str,
+    name: &str,
+    opset: u16,
+    mut attrs: Attrs,
+) -> Result<Box<dyn Operator>, OpError> {
+    let def = find(domain, name, opset).ok_or(OpError::UnknownOperator)?;
+    let operator = (def.read)(&mut attrs)?;
+    attrs.finish()?;
+    Ok(operator)
+}
+
+/// What one node computes, and what that costs.
+///
+/// `infer` does all checking. `eval`, `macs` and `quant` are only called with inputs that `infer`
+/// has accepted, so they may index without looking.
+pub trait Operator: fmt::Debug + Send + Sync {
+    /// Output types from input types, and from values where the shape depends on them.
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError>;
+
+    /// Output values; all inputs have theirs. `bodies` runs subgraphs (`If`, `Loop`, `Scan`).
+    fn eval(&self, inputs: &Inputs<'_>, bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError>;
+
+    /// Multiply-accumulates of one evaluation.
+    fn macs(&self, _inputs: &Inputs<'_>, _outputs: &[TensorType]) -> u64 {
+        0
+    }
+
+    /// What the quantization simulator has to know. Values may be missing from `inputs`.
+    fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
+        QuantRole::OWN_RANGE
+    }
+
+    /// Whether `eval` looks at the values of its inputs, not only at their types.
+    fn reads_values(&self) -> bool {
+        true
+    }
+}
+
+/// The subgraphs of a node, by their number.
+pub trait Bodies {
+    fn run(&mut self, body: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, OpError>;
+}
+
+/// For nodes without subgraphs.
+#[derive(Debug)]
+pub struct NoBodies;
+
+impl Bodies for NoBodies {
+    fn run(&mut self, body: usize, _inputs: Vec<Tensor>) -> Result<Vec<Tensor>, OpError> {
+        Err(OpError::MissingBody { body })
+    }
+}
+
+/// Stands in for an operator that could not be read, so that `inspect` can show the rest.
+#[derive(Debug)]
+pub struct Unsupported(pub OpError);
+
+impl Operator for Unsupported {
+    fn infer(&self, _inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+        Err(self.0.clone())
+    }
+
+    fn eval(&self, _inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
+        Err(self.0.clone())
+    }
+}

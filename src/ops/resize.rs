@@ -1,0 +1,525 @@
+//! `Resize` and its predecessor `Upsample`: one axis after the other, any number of axes.
+//!
+//! <https://onnx.ai/onnx/operators/onnx__Resize.html>
+
+use crate::dispatch;
+use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::interpolate::{Coordinates, Filter, Line, Mode, Nearest, Taps};
+use crate::ops::lanes::resolve_axis;
+use crate::ops::window::checked;
+use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::tensor::{Tensor, TensorType};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::onnx("Resize", 10, |attrs| Resize::read_old(attrs, Scales::Input(1))),
+    OpDef::onnx("Resize", 11, Resize::read),
+    OpDef::onnx("Upsample", 7, |attrs| {
+        let missing = || OpError::MissingAttribute { name: "scales".to_owned() };
+        let scales = attrs.opt_floats("scales")?.ok_or_else(missing)?;
+        Resize::read_old(attrs, Scales::Attribute(scales))
+    }),
+    OpDef::onnx("Upsample", 9, |attrs| Resize::read_old(attrs, Scales::Input(1))),
+];
+
+#[derive(Debug)]
+struct Resize {
+    mode: Mode,
+    coordinates: Coordinates,
+    filter: Filter,
+    extrapolation_value: f32,
+    axes: Option<Vec<i64>>,
+    policy: Policy,
+    scales: Scales,
+}
+
+/// Where the scales are; only the newer form, with them in input 2, has `roi` and `sizes`.
+#[derive(Debug, Clone, PartialEq)]
+enum Scales {
+    Attribute(Vec<f32>),
+    Input(usize),
+}
+
+/// What `sizes` mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Stretch,
+    /// The largest of the same proportions that fits.
+    NotLarger,
+    /// The smallest of the same proportions that covers.
+    NotSmaller,
+}
+
+const X: usize = 0;
+const ROI: usize = 1;
+const SIZES: usize = 3;
+
+impl Resize {
+    fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
+        let nearest = [
+            ("round_prefer_floor", Nearest::RoundPreferFloor),
+            ("round_prefer_ceil", Nearest::RoundPreferCeil),
+            ("floor", Nearest::Floor),
+            ("ceil", Nearest::Ceil),
+        ];
+        let nearest = Mode::Nearest(attrs.choice("nearest_mode", &nearest)?);
+        let cubic = Mode::Cubic { a: attrs.float("cubic_coeff_a", -0.75)? };
+        let modes = [("nearest", nearest), ("linear", Mode::Linear), ("cubic", cubic)];
+        let coordinates = [
+            ("half_pixel", Coordinates::HalfPixel),
+            ("half_pixel_symmetric", Coordinates::HalfPixelSymmetric),
+            ("pytorch_half_pixel", Coordinates::PytorchHalfPixel),
+            ("tf_half_pixel_for_nn", Coordinates::TfHalfPixelForNn),
+            ("align_corners", Coordinates::AlignCorners),
+            ("asymmetric", Coordinates::Asymmetric),
+            ("tf_crop_and_resize", Coordinates::TfCropAndResize),
+        ];
+        let policies = [
+            ("stretch", Policy::Stretch),
+            ("not_larger", Policy::NotLarger),
+            ("not_smaller", Policy::NotSmaller),
+        ];
+        Ok(Box::new(Resize {
+            mode: attrs.choice("mode", &modes)?,
+            coordinates: attrs.choice("coordinate_transformation_mode", &coordinates)?,
+            filter: Filter {
+                antialias: attrs.flag("antialias", false)?,
+                exclude_outside: attrs.flag("exclude_outside", false)?,
+            },
+            extrapolation_value: attrs.float("extrapolation_value", 0.)?,
+            axes: attrs.opt_ints("axes")?,
+            policy: attrs.choice("keep_aspect_ratio_policy", &policies)?,
+            scales: Scales::Input(2),
+        }))
+    }
+
+    /// Opset 10 and `Upsample`.
+    fn read_old(attrs: &mut Attrs, scales: Scales) -> Result<Box<dyn Operator>, OpError> {
+        let nearest = Mode::Nearest(Nearest::FloorUnlessShrinking);
+        let modes = [("nearest", nearest), ("linear", Mode::Linear), ("bilinear", Mode::Linear)];
+        Ok(Box::new(Resize {
+            mode: attrs.choice("mode", &modes)?,
+            coordinates: Coordinates::Asymmetric,
+            filter: Filter { antialias: false, exclude_outside: false },
+            extrapolation_value: 0.,
+            axes: None,
+            policy: Policy::Stretch,
+            scales,
+        }))
+    }
+
+    fn axes(&self, rank: usize) -> Result<Vec<usize>, OpError> {
+        let Some(axes) = &self.axes else { return Ok((0..rank).collect()) };
+        let resolved: Result<Vec<usize>, _> =
+            axes.iter().map(|&axis| resolve_axis("axes", axis, rank)).collect();
+        let resolved = resolved?;
+        if (1..resolved.len()).any(|i| resolved[..i].contains(&resolved[i])) {
+            return Err(OpError::invalid_attribute("axes", format!("{axes:?}"), "each axis once"));
+        }
+        Ok(resolved)
+    }
+
+    /// Every axis; those that are not resized have scale 1.
+    fn lines(&self, inputs: &Inputs<'_>) -> Result<Vec<Line>, OpError> {
+        let x = inputs.shape(X);
+        let whole = |&input: &usize| Line { input, output: input, scale: 1., region: [0., 1.] };
+        let mut lines: Vec<Line> = x.iter().map(whole).collect();
+        let axes = self.axes(x.len())?;
+        let targets = match self.sizes(inputs, axes.len())? {
+            Some(sizes) => self.targets(&axes.iter().map(|&i| x[i]).collect::<Vec<_>>(), &sizes)?,
+            None => {
+                let scales = self.scales(inputs, axes.len())?;
+                let target = |(&axis, scale): (&usize, f32)| {
+                    Ok((checked(Some((x[axis] as f32 * scale) as usize))?, scale))
+                };
+                axes.iter().zip(scales).map(target).collect::<Result<Vec<_>, OpError>>()?
+            }
+        };
+        for (&axis, (output, scale)) in axes.iter().zip(targets) {
+            if x[axis] == 0 && output != 0 {
+                return Err(OpError::shape("X", x, format!("elements along axis {axis}")));
+            }
+            (lines[axis].output, lines[axis].scale) = (output, scale);
+        }
+        Ok(lines)
+    }
+
+    /// Output length and scale of each axis that is resized, from its input length and size.
+    fn targets(&self, inputs: &[usize], sizes: &[usize]) -> Result<Vec<(usize, f32)>, OpError> {
+        let ratios = inputs.iter().zip(sizes).map(|(&input, &size)| size as f32 / input as f32);
+        let common = match self.policy {
+            Policy::Stretch => {
+                return Ok(sizes.iter().copied().zip(ratios).collect());
+            }
+            Policy::NotLarger => ratios.fold(f32::INFINITY, f32::min),
+            Policy::NotSmaller => ratios.fold(0., f32::max),
+        };
+        let target =
+            |&input: &usize| Ok((checked(Some((input as f32 * common).round() as usize))?, common));
+        inputs.iter().map(target).collect()
+    }
+
+    /// The values of `sizes`; `None` if it is absent or empty, as it is when there are scales.
+    fn sizes(&self, inputs: &Inputs<'_>, n: usize) -> Result<Option<Vec<usize>>, OpError> {
+        let sizes = inputs.optional(SIZES, "sizes").filter(|sizes| sizes.shape() != [0]);
+        let Some(sizes) = sizes.filter(|_| self.scales == Scales::Input(2)) else {
+            return Ok(None);
+        };
+        if inputs.optional(2, "scales").is_some_and(|scales| scales.shape() != [0]) {
+            return Err(sizes.wrong_shape("[0], as there are `scales`"));
+        }
+        if sizes.shape() != [n] {
+            return Err(sizes.wrong_shape(format!("[{n}], one per axis")));
+        }
+        let found = sizes.i64s()?;
+        let wrong = || OpError::value("sizes", format!("{found:?}"), "sizes of at least 1");
+        let size = |&size: &i64| usize::try_from(size).ok().filter(|&size| 0 < size);
+        let sizes: Option<Vec<usize>> = found.iter().map(size).collect();
+        sizes
+            .ok_or_else(wrong)?
+            .into_iter()
+            .map(|size| checked(Some(size)))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    fn scales(&self, inputs: &Inputs<'_>, n: usize) -> Result<Vec<f32>, OpError> {
+        let scales = match &self.scales {
+            Scales::Attribute(scales) if scales.len() == n => scales.clone(),
+            Scales::Attribute(scales) => {
+                let (found, expected) =
+                    (format!("{scales:?}"), format!("{n} scales, one per axis"));
+                return Err(OpError::invalid_attribute("scales", found, expected));
+            }
+            &Scales::Input(position) => {
+                let scales = inputs.require(position, "scales")?;
+                if scales.expect_f32()? != [n] {
+                    return Err(scales.wrong_shape(format!("[{n}], one per axis")));
+                }
+                scales.value()?.slice::<f32>().to_vec()
+            }
+        };
+        match scales.iter().all(|&scale| 0. < scale && scale.is_finite()) {
+            true => Ok(scales),
+            false => Err(OpError::value("scales", format!("{scales:?}"), "positive scales")),
+        }
+    }
+
+    /// Puts the part of the input that `roi` names into the lines: all starts, then all ends.
+    fn set_regions(&self, inputs: &Inputs<'_>, lines: &mut [Line]) -> Result<(), OpError> {
+        let roi = inputs.require(ROI, "roi")?;
+        let axes = self.axes(lines.len())?;
+        if roi.shape() != [2 * axes.len()] {
+            let expected = format!("[{}], a start and an end per axis", 2 * axes.len());
+            return Err(roi.wrong_shape(expected));
+        }
+        let found = roi.dtype();
+        let values = roi.value()?.to_f32();
+        let values = values.ok_or_else(|| OpError::dtype("roi", found, "a float type"))?;
+        for (i, &axis) in axes.iter().enumerate() {
+            lines[axis].region = [values[i], values[i + axes.len()]];
+        }
+        Ok(())
+    }
+
+    /// Whether the output holds elements of the input and nothing else.
+    fn picks(&self) -> bool {
+        matches!(self.mode, Mode::Nearest(_)) && self.coordinates != Coordinates::TfCropAndResize
+    }
+
+    fn interpolate(&self, x: Vec<f32>, lines: &[Line]) -> Vec<f32> {
+        let mut y = x;
+        for (axis, line) in lines.iter().enumerate() {
+            let taps = self.taps(line);
+            if !taps.is_identity(line.input) {
+                let inner = lines[axis + 1..].iter().map(|line| line.input).product();
+                y = taps.apply(&y, line.input, inner);
+            }
+        }
+        if self.coordinates == Coordinates::TfCropAndResize {
+            self.extrapolate(&mut y, lines);
+        }
+        y
+    }
+
+    fn taps(&self, line: &Line) -> Taps {
+        Taps::new(line, self.coordinates, self.mode, self.filter)
+    }
+
+    /// Overwrites what lies outside the input along any axis.
+    fn extrapolate(&self, y: &mut [f32], lines: &[Line]) {
+        let mut inner = 1;
+        for line in lines.iter().rev() {
+            let outside = line.outside(self.coordinates);
+            for (slab, _) in y
+                .chunks_exact_mut(inner)
+                .zip(outside.iter().cycle())
+                .filter(|(_, is_outside)| **is_outside)
+            {
+                slab.fill(self.extrapolation_value);
+            }
+            inner *= line.output;
+        }
+    }
+}
+
+impl Operator for Resize {
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+        inputs.expect_at_most(match &self.scales {
+            Scales::Attribute(_) => 1,
+            &Scales::Input(position) => {
+                if position == 1 {
+                    2
+                } else {
+                    4
+                }
+            }
+        })?;
+        let x = inputs.require(X, "X")?;
+        if !self.picks() {
+            expect_float(&x)?;
+        }
+        if self.coordinates == Coordinates::TfCropAndResize {
+            inputs.require(ROI, "roi")?;
+        }
+        let shape = self.lines(inputs)?.iter().map(|line| line.output).collect();
+        Ok(vec![TensorType { dtype: x.dtype(), shape }])
+    }
+
+    fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
+        let mut lines = self.lines(inputs)?;
+        let shape: Vec<usize> = lines.iter().map(|line| line.output).collect();
+        let x = inputs.tensor(X);
+        if shape.contains(&0) {
+            return Ok(vec![dispatch!(x.dtype(), T => Tensor::from_vec::<T>(&shape, Vec::new()))]);
+        }
+        if self.picks() {
+            return Ok(vec![dispatch!(x.dtype(), T => {
+                Tensor::from_vec(&shape, pick(self, x.slice::<T>(), &lines))
+            })]);
+        }
+        if self.coordinates == Coordinates::TfCropAndResize {
+            self.set_regions(inputs, &mut lines)?;
+        }
+        let y = self.interpolate(floats(inputs, X).into_owned(), &lines);
+        Ok(vec![floats::tensor(x.dtype(), &shape, y)])
+    }
+
+    fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
+        if self.picks() { QuantRole::passes(X) } else { QuantRole::reads_only(X) }
+    }
+}
+
+/// The nearest elements, whatever their type.
+fn pick<T: Copy>(resize: &Resize, x: &[T], lines: &[Line]) -> Vec<T> {
+    let mut y = x.to_vec();
+    for (axis, line) in lines.iter().enumerate() {
+        let taps = resize.taps(line);
+        if !taps.is_identity(line.input) {
+            let inner = lines[axis + 1..].iter().map(|line| line.input).product();
+            y = taps.gather(&y, line.input, inner);
+        }
+    }
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use crate::ops::QuantRole;
+    use crate::ops::testing::{OpTest, counting, op};
+    use crate::tensor::Tensor;
+
+    /// Of a `[3, 4]` map, by scales.
+    fn scaled(mode: &str, scales: &[f32]) -> OpTest {
+        let scales = Tensor::from_vec(&[scales.len()], scales.to_vec());
+        op("Resize").tensor(counting(&[1, 1, 3, 4])).absent().tensor(scales).string("mode", mode)
+    }
+
+    /// Of a `[3, 4]` map, by sizes.
+    fn sized(mode: &str, sizes: &[i64]) -> OpTest {
+        let base = op("Resize").tensor(counting(&[1, 1, 3, 4])).absent().absent();
+        base.i64s(sizes).string("mode", mode)
+    }
+
+    /// The expected rows differ by 4, as those of the input do.
+    fn rows(first: &[f32]) -> Tensor {
+        let rows = [0., 4., 8.].iter().flat_map(|y| first.iter().map(move |x| x + y));
+        Tensor::from_vec(&[1, 1, 3, first.len()], rows.collect())
+    }
+
+    #[test]
+    fn nearest() {
+        let x2 = || scaled("nearest", &[1., 1., 1., 2.]);
+        x2().macs(0).gives_tensor(rows(&[0., 0., 1., 1., 2., 2., 3., 3.]));
+        scaled("nearest", &[1., 1., 1., 0.6]).gives_tensor(rows(&[0., 2.]));
+        scaled("nearest", &[1., 1., 1., 1.5])
+            .string("nearest_mode", "ceil")
+            .string("coordinate_transformation_mode", "asymmetric")
+            .gives_tensor(rows(&[0., 1., 2., 2., 3., 3.]));
+        sized("nearest", &[1, 1, 3, 7])
+            .string("nearest_mode", "round_prefer_ceil")
+            .string("coordinate_transformation_mode", "align_corners")
+            .gives_tensor(rows(&[0., 1., 1., 2., 2., 3., 3.]));
+        assert_eq!(x2().quant(), QuantRole::passes(0));
+    }
+
+    #[test]
+    fn nearest_takes_any_type() {
+        let scales = Tensor::from_vec(&[1], vec![2_f32]);
+        op("Resize")
+            .tensor(Tensor::from_vec(&[2], vec![true, false]))
+            .absent()
+            .tensor(scales)
+            .gives_tensor(Tensor::from_vec(&[4], vec![true, true, false, false]));
+    }
+
+    #[test]
+    fn linear() {
+        let x2 = || scaled("linear", &[1., 1., 1., 2.]);
+        x2().gives_tensor(rows(&[0., 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.]));
+        let by = |base: OpTest, mode| base.string("coordinate_transformation_mode", mode);
+        by(x2(), "asymmetric").gives_tensor(rows(&[0., 0.5, 1., 1.5, 2., 2.5, 3., 3.]));
+        by(sized("linear", &[1, 1, 3, 7]), "align_corners")
+            .gives_tensor(rows(&[0., 0.5, 1., 1.5, 2., 2.5, 3.]));
+        by(sized("linear", &[1, 1, 1, 2]), "pytorch_half_pixel").gives(array![[[[0.5, 2.5]]]]);
+        by(scaled("linear", &[1., 1., 1., 1.4]), "half_pixel_symmetric").gives_tensor(rows(&[
+            0.071_428_6,
+            0.785_714_3,
+            1.5,
+            2.214_285_9,
+            2.928_571_5,
+        ]));
+        scaled("linear", &[1., 1., 1., 0.5])
+            .int("antialias", 1)
+            .gives_tensor(rows(&[0.625, 2.375]));
+        assert_eq!(x2().quant(), QuantRole::reads_only(0));
+    }
+
+    #[test]
+    fn crop() {
+        let roi = array![0., 0., 0., 0.5, 1., 1., 1., 1.25];
+        op("Resize")
+            .tensor(counting(&[1, 1, 3, 4]))
+            .input(&roi)
+            .absent()
+            .i64s(&[1, 1, 2, 4])
+            .string("mode", "linear")
+            .string("coordinate_transformation_mode", "tf_crop_and_resize")
+            .float("extrapolation_value", 9.)
+            .gives(array![[[[1.5, 2.25, 3., 9.], [9.5, 10.25, 11., 9.]]]]);
+    }
+
+    #[test]
+    fn cubic() {
+        let x2 = || scaled("cubic", &[1., 1., 1., 2.]);
+        x2().gives_tensor(rows(&[
+            -0.105_468_75,
+            0.191_406_25,
+            0.667_968_75,
+            1.296_875,
+            1.703_125,
+            2.332_031_3,
+            2.808_593_8,
+            3.105_468_8,
+        ]));
+        x2().int("exclude_outside", 1).float("cubic_coeff_a", -0.5).gives_tensor(rows(&[
+            -0.088_235_3,
+            0.167_883_22,
+            0.709_923_7,
+            1.25,
+            1.75,
+            2.290_076_3,
+            2.832_116_8,
+            3.088_235_1,
+        ]));
+        scaled("cubic", &[1., 1., 1., 0.5])
+            .int("antialias", 1)
+            .gives_tensor(rows(&[0.490_234_38, 2.509_765_6]));
+    }
+
+    #[test]
+    fn some_axes() {
+        scaled("linear", &[0.5, 2.]).ints("axes", &[3, -2]).gives(array![[[
+            [0.5, 2.5],
+            [1.5, 3.5],
+            [3.5, 5.5],
+            [5.5, 7.5],
+            [7.5, 9.5],
+            [8.5, 10.5]
+        ]]]);
+        let row = |start: f32| [0., 0., 1., 2., 2., 3.].map(|x| x + start);
+        let y = [row(0.), row(0.), row(4.), row(8.), row(8.)].concat();
+        sized("nearest", &[6, 6])
+            .ints("axes", &[2, 3])
+            .string("keep_aspect_ratio_policy", "not_larger")
+            .gives_tensor(Tensor::from_vec(&[1, 1, 5, 6], y));
+        let row = |start: f32| [0., 0., 1., 1., 2., 2., 3., 3.].map(|x| x + start);
+        let y = [row(0.), row(0.), row(4.), row(4.), row(8.), row(8.)].concat();
+        sized("nearest", &[6, 6])
+            .ints("axes", &[2, 3])
+            .string("keep_aspect_ratio_policy", "not_smaller")
+            .gives_tensor(Tensor::from_vec(&[1, 1, 6, 8], y));
+    }
+
+    #[test]
+    fn older_forms() {
+        let old = |name, x: Tensor, scales: &[f32]| {
+            op(name).opset(10).tensor(x).tensor(Tensor::from_vec(&[scales.len()], scales.to_vec()))
+        };
+        let map = || counting(&[1, 1, 3, 4]);
+        old("Resize", map(), &[1., 1., 1., 0.6]).gives_tensor(rows(&[0., 2.]));
+        old("Resize", map(), &[1., 1., 1., 2.])
+            .string("mode", "linear")
+            .gives_tensor(rows(&[0., 0.5, 1., 1.5, 2., 2.5, 3., 3.]));
+        old("Upsample", counting(&[2]), &[2.]).gives(array![0., 0., 1., 1.]);
+        op("Upsample")
+            .opset(7)
+            .tensor(counting(&[1, 1, 2, 2]))
+            .attr("scales", crate::ops::AttrValue::Floats(vec![1., 1., 2., 1.5]))
+            .gives(array![[[[0., 0., 1.], [0., 0., 1.], [2., 2., 3.], [2., 2., 3.]]]]);
+        // With `sizes`, opset 11 has empty tensors for the other two.
+        op("Resize")
+            .opset(11)
+            .tensor(counting(&[2]))
+            .tensor(counting(&[0]))
+            .tensor(counting(&[0]))
+            .i64s(&[4])
+            .gives(array![0., 0., 1., 1.]);
+    }
+
+    #[test]
+    fn nothing_in_nothing_out() {
+        let scales = || Tensor::from_vec(&[2], vec![2_f32, 0.5]);
+        let resize = |x| op("Resize").tensor(x).absent().tensor(scales()).string("mode", "linear");
+        resize(counting(&[0, 4])).gives_tensor(counting(&[0, 2]));
+        resize(counting(&[4, 1])).gives_tensor(counting(&[8, 0]));
+    }
+
+    #[test]
+    fn refuses() {
+        op("Resize").tensor(counting(&[2])).fails("input `scales` is missing");
+        scaled("linear", &[1., 2.])
+            .fails("input `scales` has shape [2], expected [4], one per axis");
+        scaled("linear", &[1., 1., 1., -1.])
+            .fails("input `scales` is [1.0, 1.0, 1.0, -1.0], expected positive scales");
+        scaled("linear", &[1., 1., 1., 1e30])
+            .fails("the output would have 2^48 or more elements, more than can be addressed");
+        scaled("linear", &[1., 1., 1., 1.])
+            .i64s(&[1; 4])
+            .fails("input `sizes` has shape [4], expected [0], as there are `scales`");
+        sized("linear", &[1, 1, 1, 0])
+            .fails("input `sizes` is [1, 1, 1, 0], expected sizes of at least 1");
+        sized("linear", &[1, 1])
+            .ints("axes", &[2, -2])
+            .fails("attribute `axes` is [2, -2], expected each axis once");
+        sized("linear", &[1])
+            .ints("axes", &[4])
+            .fails("attribute `axes` is 4, expected -4 to 3 for rank 4");
+        sized("linear", &[1; 4])
+            .string("coordinate_transformation_mode", "tf_crop_and_resize")
+            .fails("input `roi` is missing");
+        sized("bicubic", &[1; 4])
+            .fails("attribute `mode` is `bicubic`; supported: `nearest`, `linear`, `cubic`");
+    }
+}
