@@ -28,6 +28,7 @@
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
+//! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -35,6 +36,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod graph;
 pub mod kernels;
 pub mod ops;
 pub mod progress;

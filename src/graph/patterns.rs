@@ -1,0 +1,399 @@
+//! Fused patterns: several nodes that hardware computes as one, so that only the end is rounded.
+//!
+//! A [`Unit`] is a set of nodes with one output; the values between them are *inner*. Composites
+//! (an activation function, LayerNorm or GELU spelled out in small operators) are found by shape;
+//! chains of a linear operator, its bias and its activation by the rules a target gives.
+
+use crate::graph::{Graph, Node, NodeId, ValueId};
+
+/// Nodes that are computed as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// What it is: a composite's name or the first node's operator.
+    pub kind: String,
+    /// In the order of evaluation.
+    pub nodes: Vec<NodeId>,
+    pub output: ValueId,
+}
+
+/// A rule for chains: one of `heads`, then each stage at most once, in order.
+///
+/// A stage is a list of operators or composites by name; `Add`, `Sub`, `Mul` and `Div` count only
+/// with a constant as the other operand.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    pub heads: Vec<String>,
+    pub then: Vec<Vec<String>>,
+}
+
+/// A small expression to look for, written from its result backwards.
+enum Expr {
+    /// The value the composite is a function of; the same one everywhere.
+    X,
+    /// Any constant.
+    Const,
+    /// What is added to the scores before a Softmax; a constant of rank 0 or 1 is a bias instead.
+    Mask,
+    Op(&'static str, &'static [Expr]),
+}
+
+use Expr::{Const, Mask, Op, X};
+
+struct Composite {
+    name: &'static str,
+    expr: Expr,
+}
+
+const fn composite(name: &'static str, expr: Expr) -> Composite {
+    Composite { name, expr }
+}
+
+const CENTERED: Expr = Op("Sub", &[X, Op("ReduceMean", &[X, Const])]);
+const DEVIATION: Expr =
+    Op("Sqrt", &[Op("Add", &[Op("ReduceMean", &[Op("Pow", &[CENTERED, Const]), Const]), Const])]);
+const DEVIATION_MUL: Expr = Op(
+    "Sqrt",
+    &[Op("Add", &[Op("ReduceMean", &[Op("Mul", &[CENTERED, CENTERED]), Const]), Const])],
+);
+const NORMALIZED: Expr = Op("Div", &[CENTERED, DEVIATION]);
+const NORMALIZED_MUL: Expr = Op("Div", &[CENTERED, DEVIATION_MUL]);
+const ERF_PLUS_ONE: Expr = Op("Add", &[Op("Erf", &[Op("Div", &[X, Const])]), Const]);
+const ERF_MUL_PLUS_ONE: Expr = Op("Add", &[Op("Erf", &[Op("Mul", &[X, Const])]), Const]);
+const TANH_PLUS_ONE: Expr = Op(
+    "Add",
+    &[
+        Op(
+            "Tanh",
+            &[Op("Mul", &[Op("Add", &[X, Op("Mul", &[Op("Pow", &[X, Const]), Const])]), Const])],
+        ),
+        Const,
+    ],
+);
+const SHIFTED_CLIP: Expr = Op("Clip", &[Op("Add", &[X, Const]), Const, Const]);
+
+/// Every composite; where two fit, the one further up wins.
+const COMPOSITES: &[Composite] = &[
+    composite("LayerNormalization", Op("Add", &[Op("Mul", &[NORMALIZED, Const]), Const])),
+    composite("LayerNormalization", Op("Add", &[Op("Mul", &[NORMALIZED_MUL, Const]), Const])),
+    composite("LayerNormalization", Op("Mul", &[NORMALIZED, Const])),
+    composite("LayerNormalization", NORMALIZED),
+    composite("LayerNormalization", NORMALIZED_MUL),
+    composite("Gelu", Op("Mul", &[Op("Mul", &[X, ERF_PLUS_ONE]), Const])),
+    composite("Gelu", Op("Mul", &[Op("Mul", &[X, ERF_MUL_PLUS_ONE]), Const])),
+    composite("Gelu", Op("Mul", &[Op("Mul", &[X, Const]), ERF_PLUS_ONE])),
+    composite("Gelu", Op("Mul", &[Op("Mul", &[X, Const]), ERF_MUL_PLUS_ONE])),
+    composite("Gelu", Op("Mul", &[X, Op("Mul", &[ERF_PLUS_ONE, Const])])),
+    composite("Gelu", Op("Mul", &[Op("Mul", &[X, Const]), TANH_PLUS_ONE])),
+    composite("Gelu", Op("Mul", &[X, Op("Mul", &[TANH_PLUS_ONE, Const])])),
+    composite("HardSwish", Op("Div", &[Op("Mul", &[X, SHIFTED_CLIP]), Const])),
+    composite("HardSwish", Op("Mul", &[Op("Mul", &[X, SHIFTED_CLIP]), Const])),
+    composite("HardSwish", Op("Mul", &[X, Op("Div", &[SHIFTED_CLIP, Const])])),
+    composite("HardSwish", Op("Mul", &[X, Op("Mul", &[SHIFTED_CLIP, Const])])),
+    composite("HardSwish", Op("Mul", &[X, Op("HardSigmoid", &[X])])),
+    composite("Swish", Op("Mul", &[X, Op("Sigmoid", &[X])])),
+    composite("Swish", Op("Mul", &[X, Op("Sigmoid", &[Op("Mul", &[X, Const])])])),
+    composite("Mish", Op("Mul", &[X, Op("Tanh", &[Op("Softplus", &[X])])])),
+    composite("HardSigmoid", Op("Div", &[SHIFTED_CLIP, Const])),
+    composite("HardSigmoid", Op("Mul", &[SHIFTED_CLIP, Const])),
+    composite("Softmax", Op("Softmax", &[Op("Add", &[X, Mask])])),
+    composite("Softmax", Op("Softmax", &[Op("Where", &[Mask, Const, X])])),
+];
+
+/// Partitions the graph: every node is in exactly one unit; most units are single nodes.
+///
+/// `is_mask` tells which values are computed from integers and constants alone: only such a
+/// value may be added to the input of a Softmax inside a unit.
+pub fn units(graph: &Graph, chains: &[Chain], is_mask: impl Fn(ValueId) -> bool) -> Vec<Unit> {
+    let readers = graph.readers();
+    let producers = graph.producers();
+    let search = Search { graph, readers: &readers, producers: &producers, is_mask: &is_mask };
+    let mut unit_of: Vec<Option<usize>> = vec![None; graph.n_nodes()];
+    let mut units: Vec<Unit> = Vec::new();
+    for composite in COMPOSITES {
+        for (id, _) in graph.nodes() {
+            let Some(nodes) = search.find(composite, id) else { continue };
+            if nodes.iter().all(|node| unit_of[node.index()].is_none()) {
+                nodes.iter().for_each(|node| unit_of[node.index()] = Some(units.len()));
+                units.push(search.unit(composite.name, nodes));
+            }
+        }
+    }
+    for (id, node) in graph.nodes() {
+        if unit_of[id.index()].is_none() {
+            unit_of[id.index()] = Some(units.len());
+            units.push(search.unit(&node.op_type, vec![id]));
+        }
+    }
+    search.join_chains(&mut units, &mut unit_of, chains);
+    units.retain(|unit| !unit.nodes.is_empty());
+    units.sort_by_key(|unit| unit.nodes[0]);
+    units
+}
+
+struct Search<'a> {
+    graph: &'a Graph,
+    readers: &'a [Vec<NodeId>],
+    producers: &'a [Option<NodeId>],
+    is_mask: &'a dyn Fn(ValueId) -> bool,
+}
+
+#[derive(Default, Clone)]
+struct Match {
+    x: Option<ValueId>,
+    nodes: Vec<NodeId>,
+}
+
+impl Search<'_> {
+    fn unit(&self, kind: &str, mut nodes: Vec<NodeId>) -> Unit {
+        nodes.sort();
+        let last = self.graph.node(nodes[nodes.len() - 1]);
+        let output = last.outputs.iter().copied().flatten().next();
+        Unit { kind: kind.to_owned(), nodes, output: output.expect("a live node has an output") }
+    }
+
+    /// The nodes of a composite whose result node `root` makes, if nothing inside is read outside.
+    fn find(&self, composite: &Composite, root: NodeId) -> Option<Vec<NodeId>> {
+        let output = self.graph.node(root).output(0)?;
+        let mut found = Match::default();
+        if !self.matches(&composite.expr, output, &mut found) {
+            return None;
+        }
+        let mut nodes = found.nodes;
+        nodes.sort();
+        nodes.dedup();
+        let is_private = |id: &NodeId| {
+            *id == root
+                || self.graph.node(*id).present_outputs().all(|value| {
+                    !self.graph.is_output(value)
+                        && self.readers[value.index()].iter().all(|reader| nodes.contains(reader))
+                })
+        };
+        nodes.iter().all(is_private).then_some(nodes)
+    }
+
+    fn matches(&self, expr: &Expr, value: ValueId, found: &mut Match) -> bool {
+        match expr {
+            Const => self.graph.constant(value).is_some(),
+            Mask => {
+                let constant = self.graph.constant(value);
+                (self.is_mask)(value) || constant.is_some_and(|c| 2 <= c.ty().shape.len())
+            }
+            X => {
+                let is_x = self.graph.constant(value).is_none()
+                    && found.x.is_none_or(|bound| bound == value);
+                found.x = if is_x { Some(value) } else { found.x };
+                is_x
+            }
+            Op(op_type, args) => {
+                let Some(id) = self.producers[value.index()] else { return false };
+                let node = self.graph.node(id);
+                if node.op_type != *op_type || !node.domain.is_empty() {
+                    return false;
+                }
+                found.nodes.push(id);
+                self.matches_args(node, args, found)
+            }
+        }
+    }
+
+    fn matches_args(&self, node: &Node, args: &[Expr], found: &mut Match) -> bool {
+        let values: Vec<ValueId> = node.present_inputs().map(|(_, value)| value).collect();
+        let mut in_order = found.clone();
+        if self.matches_in_order(args, &values, &mut in_order) {
+            *found = in_order;
+            return true;
+        }
+        let is_commutative = matches!(node.op_type.as_str(), "Add" | "Mul");
+        let &[a, b] = values.as_slice() else { return false };
+        is_commutative && self.matches_in_order(args, &[b, a], found)
+    }
+
+    /// Trailing constants that the expression names may be attributes in older opsets.
+    fn matches_in_order(&self, args: &[Expr], values: &[ValueId], found: &mut Match) -> bool {
+        let is_optional = |arg: &Expr| matches!(arg, Const);
+        values.len() <= args.len()
+            && args[values.len()..].iter().all(is_optional)
+            && args.iter().zip(values).all(|(arg, &value)| self.matches(arg, value, found))
+    }
+
+    fn join_chains(&self, units: &mut [Unit], unit_of: &mut [Option<usize>], chains: &[Chain]) {
+        let heads: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
+        for head in heads {
+            let Some(unit) = unit_of[head.index()] else { continue };
+            let is_first = units[unit].nodes.first() == Some(&head);
+            let chain = chains.iter().find(|chain| chain.heads.contains(&units[unit].kind));
+            let (true, Some(chain)) = (is_first, chain) else { continue };
+            for stage in &chain.then {
+                if let Some(next) = self.next_in_chain(&units[unit], units, unit_of, stage) {
+                    let joined = std::mem::take(&mut units[next].nodes);
+                    joined.iter().for_each(|node| unit_of[node.index()] = Some(unit));
+                    units[unit].output = units[next].output;
+                    units[unit].nodes.extend(joined);
+                    units[unit].nodes.sort();
+                }
+            }
+        }
+    }
+
+    /// The unit that alone reads the output of `unit`, if it is one of `stage`.
+    fn next_in_chain(
+        &self,
+        unit: &Unit,
+        units: &[Unit],
+        unit_of: &[Option<usize>],
+        stage: &[String],
+    ) -> Option<usize> {
+        let readers = &self.readers[unit.output.index()];
+        let next = unit_of[readers.first()?.index()]?;
+        let is_only = readers.iter().all(|reader| unit_of[reader.index()] == Some(next));
+        let kind = &units[next].kind;
+        let fits = is_only
+            && !self.graph.is_output(unit.output)
+            && stage.contains(kind)
+            && (units[next].nodes.len() > 1
+                || self.has_constant_operand(units[next].nodes[0], unit.output));
+        fits.then_some(next)
+    }
+
+    /// Element-wise arithmetic joins a chain only with a constant; other operators always.
+    fn has_constant_operand(&self, id: NodeId, other_than: ValueId) -> bool {
+        let node = self.graph.node(id);
+        if !matches!(node.op_type.as_str(), "Add" | "Sub" | "Mul" | "Div") {
+            return true;
+        }
+        node.present_inputs()
+            .all(|(_, value)| value == other_than || self.graph.constant(value).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{Net, net};
+
+    fn chain() -> Vec<Chain> {
+        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let activations = list(&["Relu", "Clip", "HardSwish", "HardSigmoid", "Gelu"]);
+        vec![Chain {
+            heads: list(&["Conv", "MatMul"]),
+            then: vec![list(&["BatchNormalization"]), list(&["Add"]), activations],
+        }]
+    }
+
+    /// `kind: nodes` of every unit.
+    fn units_of(graph: &Graph) -> Vec<String> {
+        let name = |id: &NodeId| graph.node(*id).name.as_str();
+        units(graph, &chain(), |_| false)
+            .iter()
+            .map(|unit| {
+                let nodes: Vec<&str> = unit.nodes.iter().map(name).collect();
+                format!("{}: {}", unit.kind, nodes.join(" "))
+            })
+            .collect()
+    }
+
+    fn conv() -> Net {
+        net(&[("x", &[1, 3, 8, 8])])
+            .weight("w", &[4, 3, 3, 3])
+            .scalar("3", 3.)
+            .scalar("0", 0.)
+            .scalar("6", 6.)
+            .node("Conv", &["x", "w"], "conv")
+    }
+
+    #[test]
+    fn activation_joins_its_convolution() {
+        let graph = conv().node("Relu", &["conv"], "y").outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Conv: conv y"]);
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_or_put_out_is_not_inner() {
+        let graph = conv()
+            .node("Relu", &["conv"], "relu")
+            .node("Add", &["conv", "relu"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Conv: conv", "Relu: relu", "Add: y"]);
+        let graph = conv().node("Relu", &["conv"], "y").outputs(&["y", "conv"]);
+        assert_eq!(units_of(&graph), ["Conv: conv", "Relu: y"]);
+    }
+
+    #[test]
+    fn hard_swish_in_small_operators() {
+        let graph = conv()
+            .node("Add", &["conv", "3"], "add")
+            .node("Clip", &["add", "0", "6"], "clip")
+            .node("Mul", &["conv", "clip"], "mul")
+            .node("Div", &["mul", "6"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Conv: conv add clip mul y"]);
+        let graph = conv()
+            .node("HardSigmoid", &["conv"], "gate")
+            .node("Mul", &["gate", "conv"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Conv: conv gate y"]);
+    }
+
+    #[test]
+    fn a_residual_add_is_no_bias() {
+        let graph = conv()
+            .weight("v", &[4, 4, 1, 1])
+            .node("Relu", &["conv"], "relu")
+            .node("Conv", &["relu", "v"], "conv2")
+            .node("Add", &["conv2", "relu"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Conv: conv relu", "Conv: conv2", "Add: y"]);
+    }
+
+    #[test]
+    fn bias_before_a_softmax_is_no_mask() {
+        let graph = net(&[("x", &[2, 3])])
+            .weight("w", &[3, 4])
+            .weight("b", &[4])
+            .node("MatMul", &["x", "w"], "product")
+            .node("Add", &["product", "b"], "sum")
+            .node("Softmax", &["sum"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["MatMul: product sum", "Softmax: y"]);
+        let graph = net(&[("x", &[2, 4])])
+            .weight("mask", &[1, 4])
+            .node("Add", &["x", "mask"], "sum")
+            .node("Softmax", &["sum"], "y")
+            .outputs(&["y"]);
+        assert_eq!(units_of(&graph), ["Softmax: sum y"]);
+    }
+
+    #[test]
+    fn layer_norm_and_gelu_spelled_out() {
+        let graph = net(&[("x", &[2, 5])])
+            .i64s("axis", &[-1])
+            .scalar("2", 2.)
+            .scalar("eps", 1e-5)
+            .weight("scale", &[5])
+            .weight("bias", &[5])
+            .node("ReduceMean", &["x", "axis"], "mean")
+            .node("Sub", &["x", "mean"], "centered")
+            .node("Pow", &["centered", "2"], "squared")
+            .node("ReduceMean", &["squared", "axis"], "var")
+            .node("Add", &["var", "eps"], "var_eps")
+            .node("Sqrt", &["var_eps"], "std")
+            .node("Div", &["centered", "std"], "normal")
+            .node("Mul", &["normal", "scale"], "scaled")
+            .node("Add", &["scaled", "bias"], "norm")
+            .scalar("sqrt2", 1.414)
+            .scalar("1", 1.)
+            .scalar("half", 0.5)
+            .node("Div", &["norm", "sqrt2"], "g1")
+            .node("Erf", &["g1"], "g2")
+            .node("Add", &["g2", "1"], "g3")
+            .node("Mul", &["norm", "g3"], "g4")
+            .node("Mul", &["g4", "half"], "y")
+            .outputs(&["y"]);
+        let expected = [
+            "LayerNormalization: mean centered squared var var_eps std normal scaled norm",
+            "Gelu: g1 g2 g3 g4 y",
+        ];
+        assert_eq!(units_of(&graph), expected);
+    }
+}
