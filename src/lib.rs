@@ -29,6 +29,7 @@
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
+//! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -38,6 +39,7 @@
 
 pub mod graph;
 pub mod kernels;
+pub mod onnx;
 pub mod ops;
 pub mod progress;
 pub mod tensor;

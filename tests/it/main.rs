@@ -2,3 +2,5 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod onnx_reader;
+mod test_data;

@@ -1,0 +1,24 @@
+//! ONNX files: the only module that sees protobuf.
+
+#![deny(clippy::as_conversions)]
+
+mod attribute;
+mod error;
+mod external;
+mod file;
+mod lazy;
+mod load;
+mod pb;
+#[doc(hidden)]
+pub mod proto;
+mod sparse;
+mod tensor;
+mod upgrade;
+
+pub use error::{InputProblem, LoadError};
+pub use external::ExternalError;
+pub use file::FileError;
+pub use load::{Model, load, load_lenient};
+pub use pb::{PbError, read_pb, write_pb};
+pub use sparse::SparseError;
+pub use tensor::TensorError;
