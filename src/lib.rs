@@ -30,6 +30,7 @@
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
+//! | [`exec`] | runs a graph, whole or from changed values on; knows nothing of bit-widths |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -37,6 +38,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod exec;
 pub mod graph;
 pub mod kernels;
 pub mod onnx;
