@@ -31,6 +31,8 @@
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
 //! | [`exec`] | runs a graph, whole or from changed values on; knows nothing of bit-widths |
+//! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels |
+//! | [`metric`] | how good outputs are |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -38,9 +40,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod data;
 pub mod exec;
 pub mod graph;
 pub mod kernels;
+pub mod metric;
 pub mod onnx;
 pub mod ops;
 pub mod progress;

@@ -1,0 +1,118 @@
+//! [`Feed`]: samples as the network takes them, one at a time or as many as its fixed batch.
+
+use crate::data::{DataError, Dataset, InputSpec};
+use crate::dispatch;
+use crate::tensor::Tensor;
+
+/// Passes over a dataset. A network with a fixed batch of B takes B samples a pass; the last pass is
+/// filled up with its last sample, which [`Feed::n_samples_in`] does not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Feed<'a> {
+    dataset: &'a Dataset,
+    batch: usize,
+}
+
+impl<'a> Feed<'a> {
+    pub fn new(dataset: &'a Dataset, inputs: &[InputSpec]) -> Feed<'a> {
+        let batches = inputs.iter().filter_map(|input| input.dims.first().copied().flatten());
+        Feed { dataset, batch: batches.max().unwrap_or(1).max(1) }
+    }
+
+    pub fn dataset(&self) -> &'a Dataset {
+        self.dataset
+    }
+
+    /// Samples in a pass.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Number of passes.
+    pub fn len(&self) -> usize {
+        self.dataset.len().div_ceil(self.batch)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.dataset.is_empty()
+    }
+
+    /// The samples of a pass: half open range of the dataset's.
+    pub fn samples(&self, pass: usize) -> std::ops::Range<usize> {
+        pass * self.batch..((pass + 1) * self.batch).min(self.dataset.len())
+    }
+
+    pub fn n_samples_in(&self, pass: usize) -> usize {
+        self.samples(pass).len()
+    }
+
+    /// The name of the pass's first sample, for messages.
+    pub fn name(&self, pass: usize) -> String {
+        self.dataset.key(pass * self.batch).name
+    }
+
+    /// A tensor for each input of the network.
+    pub fn inputs(&self, pass: usize) -> Result<Vec<Tensor>, DataError> {
+        let range = self.samples(pass);
+        let mut samples: Vec<Vec<Tensor>> =
+            range.map(|index| self.dataset.sample(index)).collect::<Result<_, _>>()?;
+        while samples.len() < self.batch {
+            samples.push(samples.last().expect("a pass has a sample").clone());
+        }
+        let n_inputs = samples[0].len();
+        Ok((0..n_inputs)
+            .map(|input| stack(samples.iter().map(|sample| &sample[input]).collect()))
+            .collect())
+    }
+}
+
+/// Joins tensors of one shape along their first axis.
+fn stack(tensors: Vec<&Tensor>) -> Tensor {
+    if let [single] = tensors.as_slice() {
+        return (*single).clone();
+    }
+    let first = tensors[0];
+    let mut shape = first.shape().to_vec();
+    if let Some(batch) = shape.first_mut() {
+        *batch *= tensors.len();
+    }
+    dispatch!(first.dtype(), T => {
+        let elements = tensors.iter().flat_map(|tensor| tensor.slice::<T>()).copied().collect();
+        Tensor::from_vec(&shape, elements)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{ImageOptions, ImageSettings, Options};
+    use crate::progress::Silent;
+    use crate::tensor::DType;
+
+    #[test]
+    fn a_fixed_batch_is_filled_up_with_the_last_sample() {
+        let spec = |batch| InputSpec {
+            name: "x".to_owned(),
+            dtype: DType::F32,
+            dims: vec![batch, Some(2)],
+        };
+        let options = Options {
+            images: ImageSettings::Resolve(ImageOptions::UNSET),
+            samples: Some(5),
+            seed: 1,
+            skip_bad: false,
+        };
+        let inputs = [spec(Some(3))];
+        let data = Dataset::open(&["noise".into()], &inputs, &options, &Silent).unwrap();
+        let feed = Feed::new(&data, &inputs);
+        assert_eq!((feed.len(), feed.batch()), (2, 3));
+        assert_eq!([0, 1].map(|pass| feed.n_samples_in(pass)), [3, 2]);
+        let last = feed.inputs(1).unwrap();
+        assert_eq!(last[0].shape(), [3, 2]);
+        let rows: Vec<&[f32]> = last[0].slice::<f32>().chunks(2).collect();
+        assert_eq!(rows[1], rows[2]);
+        assert_eq!(rows[0], data.sample(3).unwrap()[0].slice::<f32>());
+
+        let single = Feed::new(&data, &[spec(None)]);
+        assert_eq!((single.len(), single.batch()), (5, 1));
+    }
+}

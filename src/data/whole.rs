@@ -1,0 +1,161 @@
+//! Whole arrays: the inputs of one pass as they are in their files, and its outputs as an archive.
+
+use std::fs::File;
+use std::io::{Cursor, Read as _};
+use std::path::{Path, PathBuf};
+
+use ndarray_npy::{NpzWriter, WriteNpzError};
+
+use crate::data::stored::StoredArray;
+use crate::data::{DataError, InputSpec, source};
+use crate::dispatch;
+use crate::tensor::{DType, Tensor};
+
+/// A tensor for each input, of exactly its type and shape.
+///
+/// A source is a `.npy`, `.npz` or `.pb` file, or `NAME=FILE` for one input.
+pub fn read_inputs(sources: &[PathBuf], inputs: &[InputSpec]) -> Result<Vec<Tensor>, DataError> {
+    let mut tensors: Vec<Option<Tensor>> = inputs.iter().map(|_| None).collect();
+    for (path, positions) in source::assign(sources, inputs)? {
+        let arrays = read_arrays(&path)?;
+        for &at in &positions {
+            let tensor = choose(&path, &arrays, &inputs[at], positions.len() == 1)?;
+            tensors[at] = Some(checked(&path, tensor, &inputs[at])?);
+        }
+    }
+    Ok(tensors.into_iter().map(|tensor| tensor.expect("`assign` feeds every input")).collect())
+}
+
+/// The arrays of a file, whatever it is called, with their names; that of an `.npy` has none.
+fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(6).read_to_end(&mut head));
+    read.map_err(|source| DataError::read(path, source))?;
+    let arrays = match head.as_slice() {
+        b"\x93NUMPY" => vec![(String::new(), StoredArray::npy(path)?)],
+        [b'P', b'K', ..] => StoredArray::npz(path)?,
+        _ => vec![StoredArray::pb(path)?],
+    };
+    let read = |(name, array): (String, StoredArray)| Ok((name, array.read(None)?));
+    arrays.into_iter().map(read).collect()
+}
+
+/// The array of an input's name, or the only one there is.
+fn choose<'a>(
+    path: &Path,
+    arrays: &'a [(String, Tensor)],
+    input: &InputSpec,
+    is_for_one: bool,
+) -> Result<&'a Tensor, DataError> {
+    let named = arrays.iter().find(|(name, _)| *name == input.name);
+    match (named, arrays) {
+        (Some((_, tensor)), _) => Ok(tensor),
+        (None, [(_, tensor)]) if is_for_one => Ok(tensor),
+        _ => Err(DataError::NoMember {
+            file: path.display().to_string(),
+            input: input.name.clone(),
+            found: arrays.iter().map(|(name, _)| name.clone()).collect(),
+        }),
+    }
+}
+
+fn checked(path: &Path, tensor: &Tensor, input: &InputSpec) -> Result<Tensor, DataError> {
+    let shape = tensor.shape();
+    let fits = |(&found, dim): (&usize, &Option<usize>)| dim.is_none_or(|size| size == found);
+    let is_right = tensor.dtype() == input.dtype
+        && shape.len() == input.dims.len()
+        && shape.iter().zip(&input.dims).all(fits);
+    if is_right {
+        return Ok(tensor.clone());
+    }
+    let file = path.display().to_string();
+    Err(DataError::Type { file, found: tensor.ty(), expected: input.clone() })
+}
+
+/// Why tensors cannot be put into an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum NpzError {
+    #[error("`{name}` is {dtype}, which is not supported in `.npz` files")]
+    DType { name: String, dtype: DType },
+
+    #[error("cannot make an `.npz` archive of `{name}`")]
+    Write { name: String, source: WriteNpzError },
+}
+
+/// The bytes of an `.npz` archive, as `numpy.savez` makes it.
+pub fn npz_bytes(arrays: &[(&str, &Tensor)]) -> Result<Vec<u8>, NpzError> {
+    let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
+    let failed = |name: &str, source| NpzError::Write { name: name.to_owned(), source };
+    for &(name, tensor) in arrays {
+        let written = dispatch!(
+            tensor.dtype(),
+            T in [F32 f32, F64 f64, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, Bool bool]
+                => npz.add_array(name, &tensor.view::<T>()),
+            _ => return Err(NpzError::DType { name: name.to_owned(), dtype: tensor.dtype() })
+        );
+        written.map_err(|source| failed(name, source))?;
+    }
+    let last = arrays.last().map_or("", |(name, _)| name);
+    Ok(npz.finish().map_err(|source| failed(last, source))?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use half::bf16;
+
+    use super::*;
+
+    fn spec(name: &str, dtype: DType, dims: &[Option<usize>]) -> InputSpec {
+        InputSpec { name: name.to_owned(), dtype, dims: dims.to_vec() }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.npz");
+        let x = Tensor::from_vec(&[2, 3], vec![0.5_f32, 1., f32::NAN, 2., 3., 4.]);
+        let ids = Tensor::from_vec(&[2], vec![i64::MIN, i64::MAX]);
+        let scalar = Tensor::scalar(true);
+        let arrays = [("a/x", &x), ("ids", &ids), ("flag", &scalar)];
+        let bytes = npz_bytes(&arrays).unwrap();
+        assert_eq!(bytes, npz_bytes(&arrays).unwrap());
+        fs::write(&path, bytes).unwrap();
+        let inputs = [
+            spec("ids", DType::I64, &[None]),
+            spec("a/x", DType::F32, &[None, Some(3)]),
+            spec("flag", DType::Bool, &[]),
+        ];
+        let read = read_inputs(&[path], &inputs).unwrap();
+        assert_eq!(read[0], ids);
+        assert_eq!(read[1].slice::<f32>()[3..], x.slice::<f32>()[3..]);
+        assert_eq!(read[2], scalar);
+    }
+
+    #[test]
+    fn refusals() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.npz");
+        let x = Tensor::from_vec(&[2], vec![0.5_f32, 1.]);
+        fs::write(&path, npz_bytes(&[("x", &x), ("y", &x)]).unwrap()).unwrap();
+        let float = |name, dims| spec(name, DType::F32, dims);
+        for (inputs, expected) in [
+            (
+                vec![float("x", &[Some(3)])],
+                "`in.npz` is float32 [2], expected float32 [3] for input `x`",
+            ),
+            (
+                vec![spec("x", DType::F64, &[None])],
+                "`in.npz` is float32 [2], expected float64 [?] for input `x`",
+            ),
+            (vec![float("z", &[None])], "`in.npz` has no array `z`; it has `x`, `y`"),
+        ] {
+            let error = read_inputs(std::slice::from_ref(&path), &inputs).unwrap_err().to_string();
+            assert_eq!(error.replace(&format!("{}/", dir.path().display()), ""), expected);
+        }
+        let half = Tensor::scalar(bf16::ONE);
+        let error = npz_bytes(&[("h", &half)]).unwrap_err().to_string();
+        assert_eq!(error, "`h` is bfloat16, which is not supported in `.npz` files");
+    }
+}
