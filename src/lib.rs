@@ -32,6 +32,7 @@
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
 //! | [`exec`] | runs a graph, whole or from changed values on; knows nothing of bit-widths |
 //! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels |
+//! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
 //! | [`metric`] | how good outputs are |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
@@ -48,4 +49,5 @@ pub mod metric;
 pub mod onnx;
 pub mod ops;
 pub mod progress;
+pub mod quant;
 pub mod tensor;

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod onnx_reader;
+mod quantizer;
 mod test_data;

@@ -1,0 +1,25 @@
+//! Encodings, range estimators, targets, groups, calibration, simulation, rounding.
+
+mod calibrate;
+mod candidate;
+mod candidates;
+mod encoding;
+mod group;
+mod histogram;
+mod pattern;
+mod placement;
+mod range;
+mod simulate;
+mod target;
+
+pub use calibrate::{Calibration, CalibrationError, Encodings, RangeMethods, calibrate};
+pub use candidate::{Bits, BitsError, Candidate, CandidateError};
+pub use candidates::{Candidates, CandidatesError};
+pub use encoding::{Encoding, Range, Scheme};
+pub use group::{Group, GroupError, Groups, Pin, node_macs};
+pub use histogram::{Bin, Histogram};
+pub use pattern::Pattern;
+pub use placement::{OperandSite, Placement, WeightSite};
+pub use range::{RangeMethod, RangeMethodError, activation_range, weight_range};
+pub use simulate::{FakeQuantize, Simulator};
+pub use target::{ActivationSchemes, OperatorRule, Share, TARGET_SCHEMA, Target, TargetError, Tie};

@@ -1,0 +1,336 @@
+//! Range estimators: which interval of a tensor's values an encoding covers.
+//!
+//! - `minmax`: all values.
+//! - `percentile:P`: P percent of the values; half of the rest is cut off at either end.
+//! - `mse`: the interval with the least mean squared error after rounding. Activations: over a
+//!   histogram, taking values as spread evenly inside a bin. Weights: over the weights themselves.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::kernels;
+use crate::quant::histogram::{Bin, Histogram};
+use crate::quant::{Bits, Encoding, Range, Scheme};
+
+/// How a range is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RangeMethod {
+    MinMax,
+    /// The percentage of values inside; above 50, at most 100.
+    Percentile(f64),
+    Mse,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "range method is `{found}`, expected `minmax`, `mse` or `percentile:P` with P above 50 and at most 100"
+)]
+pub struct RangeMethodError {
+    found: String,
+}
+
+impl FromStr for RangeMethod {
+    type Err = RangeMethodError;
+
+    fn from_str(text: &str) -> Result<RangeMethod, RangeMethodError> {
+        let percentile = |text: &str| text.parse().ok().filter(|p| 50. < *p && *p <= 100.);
+        match (text, text.strip_prefix("percentile:")) {
+            ("minmax", _) => Ok(RangeMethod::MinMax),
+            ("mse", _) => Ok(RangeMethod::Mse),
+            (_, Some(p)) if percentile(p).is_some() => {
+                Ok(RangeMethod::Percentile(percentile(p).expect("just checked")))
+            }
+            _ => Err(RangeMethodError { found: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for RangeMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RangeMethod::MinMax => f.write_str("minmax"),
+            RangeMethod::Percentile(p) => write!(f, "percentile:{p}"),
+            RangeMethod::Mse => f.write_str("mse"),
+        }
+    }
+}
+
+/// The range of an activation; an empty histogram gives `[0, 0]`.
+pub fn activation_range(
+    method: RangeMethod,
+    bits: Bits,
+    scheme: Scheme,
+    histogram: &Histogram,
+) -> Range {
+    let Some((min, max)) = histogram.extremes() else { return Range::new(0., 0.) };
+    let whole = Range::new(min.min(0.), max.max(0.));
+    match method {
+        RangeMethod::MinMax => whole,
+        RangeMethod::Percentile(p) => percentile(&histogram.bins(), p),
+        RangeMethod::Mse => least_error(&histogram.bins(), bits, scheme, whole),
+    }
+}
+
+/// The symmetric range of one channel of a weight.
+pub fn weight_range(method: RangeMethod, bits: Bits, scheme: Scheme, weights: &[f32]) -> Range {
+    let max_abs = weights.iter().fold(0_f32, |max, w| max.max(w.abs()));
+    let limit = match method {
+        RangeMethod::MinMax => max_abs,
+        RangeMethod::Percentile(p) => abs_percentile(weights, p),
+        RangeMethod::Mse => least_error_clip(weights, bits, scheme, max_abs),
+    };
+    Range::new(-limit, limit)
+}
+
+fn percentile(bins: &[Bin], p: f64) -> Range {
+    let total: u64 = bins.iter().map(|bin| bin.count).sum();
+    let cut = (1. - p / 100.) / 2. * total as f64;
+    let low = quantile(bins.iter().copied(), cut);
+    let mirrored = bins.iter().rev().map(|bin| Bin { low: -bin.high, high: -bin.low, ..*bin });
+    let high = -quantile(mirrored, cut);
+    Range::new(low.min(0.) as f32, high.max(0.) as f32)
+}
+
+/// The value that `rank` values lie below, by linear interpolation inside the bin.
+fn quantile(bins: impl Iterator<Item = Bin>, rank: f64) -> f64 {
+    let (mut below, mut value) = (0., 0.);
+    for bin in bins {
+        let count = bin.count as f64;
+        value = bin.high;
+        if rank < below + count {
+            return bin.low + (bin.high - bin.low) * (rank - below) / count;
+        }
+        below += count;
+    }
+    value
+}
+
+fn abs_percentile(weights: &[f32], p: f64) -> f32 {
+    let mut sorted: Vec<f32> = weights.iter().map(|w| w.abs()).collect();
+    sorted.sort_by(f32::total_cmp);
+    let rank = (p / 100. * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(0.)
+}
+
+/// Ratios tried for both ends at once, then for one end at a time.
+const COARSE: usize = 32;
+/// Ratios tried around the best of the last round, which halves its spacing.
+const FINE: [f64; 4] = [-1., -0.5, 0.5, 1.];
+const N_REFINEMENTS: usize = 4;
+
+fn least_error(bins: &[Bin], bits: Bits, scheme: Scheme, whole: Range) -> Range {
+    let range = |low: f64, high: f64| {
+        Range::new((f64::from(whole.min) * low) as f32, (f64::from(whole.max) * high) as f32)
+    };
+    let error = |low: f64, high: f64| {
+        histogram_error(bins, &Encoding::new(bits, scheme, None, &[range(low, high)]))
+    };
+    let mut best = (1., 1., error(1., 1.));
+    let attempt = |best: &mut (f64, f64, f64), low: f64, high: f64| {
+        let (low, high) = (low.clamp(0., 1.), high.clamp(0., 1.));
+        let error = error(low, high);
+        if error < best.2 {
+            *best = (low, high, error);
+        }
+    };
+    for i in 1..COARSE {
+        let ratio = i as f64 / COARSE as f64;
+        attempt(&mut best, ratio, ratio);
+    }
+    let is_two_sided = whole.min < 0. && 0. < whole.max;
+    let mut spacing = 1. / COARSE as f64;
+    if is_two_sided {
+        for i in 0..COARSE {
+            let (low, high) = (best.0, best.1);
+            attempt(&mut best, i as f64 / COARSE as f64, high);
+            attempt(&mut best, low, i as f64 / COARSE as f64);
+        }
+    }
+    for _ in 0..N_REFINEMENTS {
+        for step in FINE {
+            let (low, high) = (best.0, best.1);
+            let step = step * spacing;
+            attempt(&mut best, low + step, high + step);
+            if is_two_sided {
+                attempt(&mut best, low + step, high);
+                attempt(&mut best, low, high + step);
+            }
+        }
+        spacing /= 2.;
+    }
+    range(best.0, best.1)
+}
+
+/// Sum of squared errors after rounding.
+fn histogram_error(bins: &[Bin], encoding: &Encoding) -> f64 {
+    let scale = f64::from(encoding.scales[0]);
+    let grid = encoding.grid(0);
+    let (min, max) = (f64::from(grid.min), f64::from(grid.max));
+    let error =
+        |bin: &Bin| bin.count as f64 * mean_squared_error(bin.low, bin.high, scale, min, max);
+    bins.iter().map(error).sum()
+}
+
+/// Mean of `(x - rounded(x))^2` for x spread evenly over `[a, b]`: clipping error outside `[min,
+/// max]`, the error of rounding to multiples of `scale` (on average `scale^2 / 12`) inside.
+fn mean_squared_error(a: f64, b: f64, scale: f64, min: f64, max: f64) -> f64 {
+    if b - a <= f64::EPSILON * b.abs().max(a.abs()) {
+        let inside = b.clamp(min, max);
+        let rounded = ((inside / scale).round_ties_even() * scale).clamp(min, max);
+        return (b - rounded) * (b - rounded);
+    }
+    let cube = |x: f64| x * x * x / 3.;
+    let mut sum = 0.;
+    if a < min {
+        sum += cube(min - a) - cube(min - b.min(min));
+    }
+    if max < b {
+        sum += cube(b - max) - cube(a.max(max) - max);
+    }
+    let (from, to) = (a.max(min), b.min(max));
+    if from < to {
+        sum += cube(scale) * 3. * (rounding_integral(to / scale) - rounding_integral(from / scale));
+    }
+    sum / (b - a)
+}
+
+/// Integral of `(t - round(t))^2` from -1/2 to `t`.
+fn rounding_integral(t: f64) -> f64 {
+    let n = (t + 0.5).floor();
+    let f = t - n;
+    n / 12. + (f * f * f + 0.125) / 3.
+}
+
+/// Clipping ratios tried for a weight channel: 0.2 to 1 in steps of 0.02, then finer.
+const N_RATIOS: u32 = 41;
+const RATIO_STEP: f64 = 0.02;
+
+fn least_error_clip(weights: &[f32], bits: Bits, scheme: Scheme, max_abs: f32) -> f32 {
+    if max_abs == 0. || !max_abs.is_finite() {
+        return max_abs;
+    }
+    let (q_min, q_max) = scheme.limits(bits);
+    let limit = |ratio: f64| (f64::from(max_abs) * ratio) as f32;
+    let error = |ratio: f64| {
+        let range = Range::new(-limit(ratio), limit(ratio));
+        let scale = Encoding::new(bits, scheme, None, &[range]).scales[0];
+        kernels::quantization_error(weights, scale, q_min, q_max)
+    };
+    let mut best = (1., error(1.));
+    let attempt = |best: &mut (f64, f64), ratio: f64| {
+        let error = error(ratio);
+        if error < best.1 {
+            *best = (ratio, error);
+        }
+    };
+    for i in 1..N_RATIOS {
+        attempt(&mut best, 1. - RATIO_STEP * f64::from(i));
+    }
+    let mut spacing = RATIO_STEP / 2.;
+    for _ in 0..N_REFINEMENTS {
+        let center = best.0;
+        attempt(&mut best, center - spacing);
+        attempt(&mut best, (center + spacing).min(1.));
+        spacing /= 2.;
+    }
+    limit(best.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(bits: u8) -> Bits {
+        Bits::new(bits).unwrap()
+    }
+
+    /// A fixed bell-shaped sample: sums of a linear congruential sequence.
+    fn bell(n: usize) -> Vec<f32> {
+        let mut state = 1_u64;
+        let mut uniform = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..n).map(|_| (0..12).map(|_| uniform()).sum()).collect()
+    }
+
+    fn true_error(values: &[f32], encoding: &Encoding) -> f64 {
+        let mut tensor = crate::tensor::Tensor::from_vec(&[values.len()], values.to_vec());
+        encoding.fake_quantize(&mut tensor);
+        let pairs = values.iter().zip(tensor.slice::<f32>());
+        pairs.map(|(x, q)| f64::from(x - q) * f64::from(x - q)).sum()
+    }
+
+    #[test]
+    fn methods_by_name() {
+        assert_eq!("percentile:99.9".parse(), Ok(RangeMethod::Percentile(99.9)));
+        assert_eq!(RangeMethod::Percentile(99.9).to_string(), "percentile:99.9");
+        let error = "percentile:12".parse::<RangeMethod>().unwrap_err().to_string();
+        assert!(error.contains("`percentile:12`"), "{error}");
+    }
+
+    #[test]
+    fn modelled_error_is_the_true_error() {
+        let values = bell(100_000);
+        let mut histogram = Histogram::default();
+        histogram.add(&values);
+        for width in [2, 4, 8] {
+            for range in [Range::new(-3., 3.), Range::new(-1., 2.)] {
+                let encoding = Encoding::new(bits(width), Scheme::UNSIGNED, None, &[range]);
+                let model = histogram_error(&histogram.bins(), &encoding);
+                let truth = true_error(&values, &encoding);
+                // Values inside a bin are not quite even.
+                assert!((model / truth - 1.).abs() < 0.02, "{width} {range:?}: {model} {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn mse_is_no_worse_than_any_clipping_tried() {
+        let values = bell(20_000);
+        let mut histogram = Histogram::default();
+        histogram.add(&values);
+        for width in [3, 4, 8] {
+            let range = |m| activation_range(m, bits(width), Scheme::UNSIGNED, &histogram);
+            let error = |r| {
+                let encoding = Encoding::new(bits(width), Scheme::UNSIGNED, None, &[r]);
+                histogram_error(&histogram.bins(), &encoding)
+            };
+            let (best, whole) = (error(range(RangeMethod::Mse)), range(RangeMethod::MinMax));
+            for i in 1..=200 {
+                let ratio = i as f32 / 200.;
+                let clipped = Range::new(whole.min * ratio, whole.max * ratio);
+                // The search ends at a spacing of 0.2 % of the range.
+                assert!(best <= error(clipped) * 1.001, "{width} {ratio}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_clip_at_low_bits_only() {
+        let weights = bell(4096);
+        let whole = weight_range(RangeMethod::MinMax, bits(4), Scheme::SYMMETRIC, &weights);
+        let low = weight_range(RangeMethod::Mse, bits(3), Scheme::SYMMETRIC, &weights);
+        let high = weight_range(RangeMethod::Mse, bits(16), Scheme::SYMMETRIC, &weights);
+        assert!(low.max < 0.8 * whole.max);
+        assert!(0.98 * whole.max < high.max);
+    }
+
+    #[test]
+    fn percentile_cuts_both_ends() {
+        let values: Vec<f32> = (0..=1000).map(|i| i as f32 - 500.).collect();
+        let mut histogram = Histogram::default();
+        histogram.add(&values);
+        let range =
+            activation_range(RangeMethod::Percentile(90.), bits(8), Scheme::UNSIGNED, &histogram);
+        // Bins are 0.8 % wide.
+        assert!((range.min + 450.).abs() < 4. && (range.max - 450.).abs() < 4., "{range:?}");
+        let weights = weight_range(
+            RangeMethod::Percentile(90.),
+            bits(8),
+            Scheme::SYMMETRIC,
+            &[1., -2., 3., 4., 5., 6., 7., 8., 9., -10.],
+        );
+        assert_eq!(weights.max, 9.);
+    }
+}
