@@ -33,6 +33,7 @@
 //! | [`exec`] | runs a graph, whole or from changed values on; knows nothing of bit-widths |
 //! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels |
 //! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
+//! | [`cost`] | what a configuration costs |
 //! | [`metric`] | how good outputs are |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
@@ -41,6 +42,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cost;
 pub mod data;
 pub mod exec;
 pub mod graph;

@@ -1,0 +1,271 @@
+//! MACs, BOPs, weight bytes, activation bytes, conversions: what a configuration costs.
+//!
+//! BOPs of an operator are `MACs x weight bits x activation bits`; a product of two activations
+//! counts `MACs x bits x bits`; what is left in float counts 32. Element-wise work is not counted.
+
+mod memory;
+
+use crate::graph::{Graph, Types};
+use crate::quant::{Bits, Candidate, Groups, Placement};
+
+use memory::Lifetimes;
+
+/// What one configuration costs, in all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    pub macs: u64,
+    pub bops: u64,
+    /// Packed weights with their scales (4 bytes each) and zero points (of the weight's width).
+    pub weight_bytes: u64,
+    /// The most bytes of activations that are alive at once, in the order of the model.
+    pub activation_bytes: u64,
+    /// Units whose output has another width than what they read.
+    pub conversions: u64,
+}
+
+/// Costs of configurations of one network.
+#[derive(Debug)]
+pub struct CostModel<'a> {
+    groups: &'a Groups,
+    macs: u64,
+    /// By group: the weights, and the constant operands that take the activation's bits.
+    tensors: Vec<GroupTensors>,
+    lifetimes: Lifetimes,
+    /// By unit: the groups of what it reads first and of what it makes.
+    seams: Vec<(usize, usize)>,
+}
+
+#[derive(Debug, Default)]
+struct GroupTensors {
+    weights: Vec<TensorSize>,
+    operands: Vec<TensorSize>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TensorSize {
+    elements: u64,
+    n_scales: u64,
+}
+
+impl TensorSize {
+    fn bytes(self, bits: Bits) -> u64 {
+        let packed = |n: u64| (n * u64::from(bits.get())).div_ceil(8);
+        if bits.is_float() {
+            return self.elements * 4;
+        }
+        packed(self.elements) + 4 * self.n_scales + packed(self.n_scales)
+    }
+}
+
+impl<'a> CostModel<'a> {
+    /// `per_channel`: whether a weight has a scale per output channel.
+    pub fn new(
+        graph: &Graph,
+        types: &Types,
+        placement: &Placement,
+        groups: &'a Groups,
+        per_channel: bool,
+    ) -> CostModel<'a> {
+        let elements =
+            |value| graph.constant(value).map_or(0, |constant| constant.ty().len() as u64);
+        let tensors = groups.groups.iter().map(|group| {
+            let weight = |&index: &usize| {
+                let site = &placement.weights[index];
+                let axis = site.axis.filter(|_| per_channel);
+                let channels = |axis: usize| {
+                    graph
+                        .constant(site.value)
+                        .map_or(1, |constant| constant.ty().shape[axis] as u64)
+                };
+                TensorSize { elements: elements(site.value), n_scales: axis.map_or(1, channels) }
+            };
+            let operand = |&index: &usize| TensorSize {
+                elements: elements(placement.operands[index].value),
+                n_scales: 1,
+            };
+            GroupTensors {
+                weights: group.weights.iter().map(weight).collect(),
+                operands: group.operands.iter().map(operand).collect(),
+            }
+        });
+        let group_of = group_of_values(graph, placement, groups);
+        CostModel {
+            groups,
+            macs: groups.macs(),
+            tensors: tensors.collect(),
+            seams: seams(graph, placement, &group_of),
+            lifetimes: Lifetimes::new(graph, types, placement, &group_of),
+        }
+    }
+
+    /// # Panics
+    /// If there is not a candidate for each group.
+    pub fn cost(&self, candidates: &[Candidate]) -> Cost {
+        let bits = |group: usize| candidates[group].activation;
+        Cost {
+            macs: self.macs,
+            bops: self.bops(candidates),
+            weight_bytes: self.weight_bytes(candidates),
+            activation_bytes: self.lifetimes.peak_bytes(bits),
+            conversions: self.seams.iter().filter(|(read, made)| bits(*read) != bits(*made)).count()
+                as u64,
+        }
+    }
+
+    pub fn bops(&self, candidates: &[Candidate]) -> u64 {
+        let float = u64::from(Bits::FLOAT.get());
+        let of_group = |(group, candidate): (&crate::quant::Group, &Candidate)| {
+            let activation = u64::from(candidate.activation.get());
+            let weight = candidate.weight.map_or(float, |bits| u64::from(bits.get()));
+            group.weight_macs * weight * activation + group.product_macs * activation * activation
+        };
+        self.groups.groups.iter().zip(candidates).map(of_group).sum::<u64>()
+            + self.groups.float_macs * float * float
+    }
+
+    pub fn weight_bytes(&self, candidates: &[Candidate]) -> u64 {
+        let of_group = |(tensors, candidate): (&GroupTensors, &Candidate)| {
+            let weight_bits = candidate.weight.unwrap_or(Bits::FLOAT);
+            let weights = tensors.weights.iter().map(|size| size.bytes(weight_bits));
+            let operands = tensors.operands.iter().map(|size| size.bytes(candidate.activation));
+            weights.chain(operands).sum::<u64>()
+        };
+        self.tensors.iter().zip(candidates).map(of_group).sum()
+    }
+}
+
+/// Every group at one candidate; a group that may not take it gets the nearest more precise one.
+pub fn uniform(groups: &Groups, candidate: Candidate) -> Vec<Candidate> {
+    let of_group = |group: &crate::quant::Group| {
+        let wanted = unpinned(group, candidate);
+        // Choices are in order of precision, the most precise first.
+        let nearest = group.choices.iter().rev().find(|choice| wanted.is_within(choice));
+        *nearest.unwrap_or(&group.choices[0])
+    };
+    groups.groups.iter().map(of_group).collect()
+}
+
+/// Every group at one candidate, whether it may take it or not: what budgets are fractions of.
+pub fn unrestricted(groups: &Groups, candidate: Candidate) -> Vec<Candidate> {
+    groups.groups.iter().map(|group| unpinned(group, candidate)).collect()
+}
+
+fn unpinned(group: &crate::quant::Group, candidate: Candidate) -> Candidate {
+    let weight = candidate.weight.filter(|_| group.has_weights());
+    Candidate { weight, ..candidate }
+}
+
+/// For every value the group of the activation whose encoding it carries.
+fn group_of_values(graph: &Graph, placement: &Placement, groups: &Groups) -> Vec<Option<usize>> {
+    let mut group_of = vec![None; graph.n_values()];
+    for (index, group) in groups.groups.iter().enumerate() {
+        for activation in &group.activations {
+            group_of[activation.index()] = Some(index);
+        }
+    }
+    let root_group = |value| {
+        placement.root(value).and_then(|root: crate::graph::ValueId| group_of[root.index()])
+    };
+    graph.value_ids().map(root_group).collect()
+}
+
+fn seams(graph: &Graph, placement: &Placement, group_of: &[Option<usize>]) -> Vec<(usize, usize)> {
+    let seam = |unit: &crate::graph::patterns::Unit| {
+        let reads = unit.nodes.iter().flat_map(|&id| placement.reads(graph, id));
+        let read = reads.map(|value| group_of[value.index()]).next()??;
+        let made = group_of[unit.output.index()]?;
+        (placement.root(unit.output) == Some(unit.output)).then_some((read, made))
+    };
+    placement.units.iter().filter_map(seam).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{net, types};
+    use crate::ops::AttrValue;
+    use crate::quant::{Pattern, Pin, Target};
+
+    /// The cost of a configuration given as `x=W8A8 y=A16`, in the order of the groups.
+    fn cost(graph: &Graph, candidates: &[&str]) -> Cost {
+        let target = Target::built_in("generic").unwrap();
+        let types = types(graph);
+        let placement = Placement::new(graph, &types, &target);
+        let listed = "W8A16".parse().unwrap();
+        let groups = Groups::new(graph, &types, &placement, &target, &listed, &[]).unwrap();
+        let candidates: Vec<Candidate> = candidates.iter().map(|c| c.parse().unwrap()).collect();
+        CostModel::new(graph, &types, &placement, &groups, true).cost(&candidates)
+    }
+
+    fn conv() -> Graph {
+        net(&[("x", &[1, 3, 8, 8])])
+            .weight("w", &[4, 3, 3, 3])
+            .node("Conv", &["x", "w"], "conv")
+            .node("Relu", &["conv"], "y")
+            .outputs(&["y"])
+    }
+
+    #[test]
+    fn counted_by_hand() {
+        // 4 channels x 6 x 6 outputs x 27 products; 108 weights in 4 channels; 192 and 144 values.
+        let macs = 4 * 36 * 27;
+        for (candidates, bops, weight_bytes, activation_bytes, conversions) in [
+            (["W8A8", "A8"], macs * 64, 108 + 4 * 4 + 4, 192 + 144, 0),
+            (["W4A8", "A16"], macs * 32, 54 + 4 * 4 + 2, 192 + 2 * 144, 1),
+            (["W32A32", "A32"], macs * 1024, 108 * 4, 4 * (192 + 144), 0),
+            (["W3A8", "A8"], macs * 24, 41 + 4 * 4 + 2, 192 + 144, 0),
+        ] {
+            let expected = Cost { macs, bops, weight_bytes, activation_bytes, conversions };
+            assert_eq!(cost(&conv(), &candidates), expected, "{candidates:?}");
+        }
+    }
+
+    #[test]
+    fn products_of_activations_count_their_bits_twice() {
+        let graph = net(&[("q", &[1, 4, 8]), ("k", &[1, 8, 4])])
+            .node("MatMul", &["q", "k"], "y")
+            .outputs(&["y"]);
+        let cost = cost(&graph, &["A8", "A16"]);
+        assert_eq!((cost.macs, cost.bops, cost.weight_bytes), (128, 128 * 64, 0));
+    }
+
+    #[test]
+    fn operands_count_at_the_bits_of_the_activation() {
+        let graph = net(&[("x", &[1, 10])])
+            .weight("position", &[1, 10])
+            .node("Add", &["x", "position"], "y")
+            .outputs(&["y"]);
+        assert_eq!(cost(&graph, &["A8", "A8"]).weight_bytes, 10 + 4 + 1);
+        assert_eq!(cost(&graph, &["A16", "A8"]).weight_bytes, 20 + 4 + 2);
+    }
+
+    #[test]
+    fn what_is_dead_takes_no_memory() {
+        // x lives until the Add; the first Relu's output dies when the second is made.
+        let graph = net(&[("x", &[1, 100])])
+            .node("Relu", &["x"], "a")
+            .node("Sigmoid", &["a"], "b")
+            .node("Concat", &["b", "x"], "y")
+            .attr("axis", AttrValue::Int(1))
+            .outputs(&["y"]);
+        assert_eq!(cost(&graph, &["A8", "A8", "A8"]).activation_bytes, 100 + 100 + 200);
+    }
+
+    #[test]
+    fn uniform_takes_the_nearest_more_precise_where_it_must() {
+        let graph = conv();
+        let target = Target::built_in("generic").unwrap();
+        let types = types(&graph);
+        let placement = Placement::new(&graph, &types, &target);
+        let listed = "W4A8,W8A8,W8A16".parse().unwrap();
+        let pins = [Pin { pattern: Pattern::new("y"), candidate: "A16".parse().unwrap() }];
+        let groups = Groups::new(&graph, &types, &placement, &target, &listed, &pins).unwrap();
+        let text = |candidates: Vec<Candidate>| {
+            candidates.iter().map(Candidate::to_string).collect::<Vec<_>>().join(" ")
+        };
+        let w4a8 = "W4A8".parse().unwrap();
+        assert_eq!(text(uniform(&groups, w4a8)), "W4A8 A16");
+        assert_eq!(text(uniform(&groups, "W4A16".parse().unwrap())), "W8A16 A16");
+        assert_eq!(text(unrestricted(&groups, w4a8)), "W4A8 A8");
+    }
+}
