@@ -35,6 +35,7 @@
 //! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
 //! | [`cost`] | what a configuration costs |
 //! | [`metric`] | how good outputs are |
+//! | [`sensitivity`] | Phase 1 |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -52,4 +53,5 @@ pub mod onnx;
 pub mod ops;
 pub mod progress;
 pub mod quant;
+pub mod sensitivity;
 pub mod tensor;
