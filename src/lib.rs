@@ -36,6 +36,7 @@
 //! | [`cost`] | what a configuration costs |
 //! | [`metric`] | how good outputs are |
 //! | [`sensitivity`] | Phase 1 |
+//! | [`search`] | Phase 2 on a `Problem`; knows nothing of networks |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -53,5 +54,6 @@ pub mod onnx;
 pub mod ops;
 pub mod progress;
 pub mod quant;
+pub mod search;
 pub mod sensitivity;
 pub mod tensor;
