@@ -37,6 +37,7 @@
 //! | [`metric`] | how good outputs are |
 //! | [`sensitivity`] | Phase 1 |
 //! | [`search`] | Phase 2 on a `Problem`; knows nothing of networks |
+//! | [`artifact`] | the JSON files |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -44,6 +45,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod artifact;
 pub mod cost;
 pub mod data;
 pub mod exec;
