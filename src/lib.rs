@@ -38,6 +38,8 @@
 //! | [`sensitivity`] | Phase 1 |
 //! | [`search`] | Phase 2 on a `Problem`; knows nothing of networks |
 //! | [`artifact`] | the JSON files |
+//! | [`pipeline`] | the network behind the `Problem`; "search this model" as one call |
+//! | [`report`] | terminal tables |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
@@ -54,8 +56,10 @@ pub mod kernels;
 pub mod metric;
 pub mod onnx;
 pub mod ops;
+pub mod pipeline;
 pub mod progress;
 pub mod quant;
+pub mod report;
 pub mod search;
 pub mod sensitivity;
 pub mod tensor;

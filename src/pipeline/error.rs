@@ -1,0 +1,77 @@
+//! Why a model could not be measured or searched.
+
+use std::fmt;
+
+use crate::artifact::ArtifactError;
+use crate::data::DataError;
+use crate::graph::NodeError;
+use crate::metric::MetricError;
+use crate::metric::sqnr::SqnrError;
+use crate::quant::{CalibrationError, GroupError};
+use crate::search::SearchError;
+use crate::sensitivity::MeasureError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error("`{file}` has nodes that cannot run{}", Lines(nodes))]
+    Nodes { file: String, nodes: Vec<NodeError> },
+
+    #[error("`{name}` of --outputs is no output and no inner tensor of the network")]
+    UnknownOutput { name: String },
+
+    #[error(
+        "the network has no float32 output to compare ({found})\nhint: --outputs names an inner tensor, such as the one before an ArgMax"
+    )]
+    NoFloatOutput { found: String },
+
+    #[error(
+        "input `{input}` has shape {shape}: dimension `{dim}` is free\nhint: give its size with --dim {dim}=N"
+    )]
+    FreeDim { input: String, shape: String, dim: String },
+
+    #[error(transparent)]
+    Groups(GroupError),
+
+    #[error(transparent)]
+    Data(DataError),
+
+    #[error(transparent)]
+    Artifact(ArtifactError),
+
+    #[error(transparent)]
+    Calibration(CalibrationError),
+
+    #[error(transparent)]
+    Measure(MeasureError),
+
+    #[error(transparent)]
+    Sqnr(SqnrError),
+
+    #[error(transparent)]
+    Metric(MetricError),
+
+    #[error(transparent)]
+    Search(SearchError),
+
+    #[error(
+        "{needed} bytes are needed to hold the activations of one sample, more than the {limit} of --memory"
+    )]
+    Memory { needed: usize, limit: usize },
+
+    #[error("the configuration names tensor `{name}`, which the network does not have")]
+    UnknownTensor { name: String },
+
+    #[error("the configuration's encoding of `{name}` does not fit that tensor of the network")]
+    EncodingDoesNotFit { name: String },
+
+    #[error("the file's {what} is `{found}`, that of this model is `{expected}`")]
+    Foreign { what: &'static str, found: String, expected: String },
+}
+
+struct Lines<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}

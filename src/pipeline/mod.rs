@@ -1,0 +1,24 @@
+//! The network behind the search's `Problem`; "search this model" as a library call.
+
+mod artifacts;
+mod check;
+mod error;
+mod evaluate;
+mod inspect;
+mod network;
+mod outcome;
+mod study;
+
+pub use artifacts::{Head, read_sensitivity, sensitivity_file};
+pub use check::{CheckError, Checked, Difference, Spot, Tolerance, check, compare};
+pub use error::PipelineError;
+pub use evaluate::{Applied, Evaluated, Evaluation};
+pub use inspect::{
+    BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
+    Reason,
+};
+pub use network::{
+    Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
+};
+pub use outcome::{Searched, search};
+pub use study::{Measuring, Study};

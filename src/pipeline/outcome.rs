@@ -1,0 +1,212 @@
+//! A search from Phase 1's result to the `config` file.
+
+use crate::artifact::{self, Artifact as _, Config, Ordered};
+use crate::cost::Cost;
+use crate::pipeline::artifacts::{self, Head};
+use crate::pipeline::{PipelineError, Study};
+use crate::search::{
+    Amount, Answer, Budget, Configuration, CostMetric, Goal, Least, Outcome, Point, Problem as _,
+    Quality, Strategy, Tried,
+};
+
+/// What a search came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Searched {
+    Found {
+        config: Box<Config>,
+        /// What was compared, if that is how the answer was found.
+        tried: Vec<Tried>,
+    },
+    /// What can be reached at best, for every budget.
+    Unreachable(Vec<Least>),
+}
+
+/// Phase 2: finds a configuration, then measures it and the uniform baselines.
+pub fn search(
+    study: &mut Study<'_>,
+    strategy: &Strategy,
+    goal: &Goal,
+    head: Head,
+) -> Result<Searched, PipelineError> {
+    let outcome = (strategy.search)(study, goal).map_err(PipelineError::Search)?;
+    let (configuration, point) = match &outcome.answer {
+        Answer::Found { configuration, point } => (configuration.clone(), *point),
+        Answer::Unreachable(least) => return Ok(Searched::Unreachable(least.clone())),
+    };
+    let writer = Writer { study, outcome: &outcome, full: study.full_cost() };
+    let config = writer.config(strategy, goal, head, &configuration, point)?;
+    Ok(Searched::Found { config: Box::new(config), tried: outcome.tried })
+}
+
+struct Writer<'s, 'a> {
+    study: &'s Study<'a>,
+    outcome: &'s Outcome,
+    full: Cost,
+}
+
+impl Writer<'_, '_> {
+    fn config(
+        &self,
+        strategy: &Strategy,
+        goal: &Goal,
+        head: Head,
+        configuration: &Configuration,
+        point: Option<usize>,
+    ) -> Result<Config, PipelineError> {
+        let listed = self.study.network.settings.candidates.as_slice();
+        let mut to_measure = vec![configuration.clone()];
+        to_measure.extend(listed.iter().map(|&candidate| self.study.uniform(candidate)));
+        let mut measured = self.study.measure_all(&to_measure, "Measuring")?;
+        let baselines = measured.split_off(1);
+        let cost = self.study.cost(configuration);
+        let quality = &measured[0];
+        let settings =
+            artifact::Settings { strategy: Some(strategy.name.to_owned()), ..head.settings };
+        Ok(Config {
+            schema: Config::schema(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: head.model,
+            calibration: head.calibration,
+            settings,
+            candidates: listed.to_vec(),
+            goal: self.goal(goal, &cost),
+            cost: self.total_cost(&cost),
+            quality: self.quality(configuration, quality.as_ref()),
+            baselines: listed
+                .iter()
+                .zip(&to_measure[1..])
+                .zip(&baselines)
+                .map(|((&candidate, configuration), quality)| artifact::Baseline {
+                    candidate,
+                    cost: self.point_cost(&self.study.cost(configuration)),
+                    quality: self.quality(configuration, quality.as_ref()),
+                })
+                .collect(),
+            curve: self.curve(point, quality.as_ref()),
+            chosen_point: point.map(|point| point as u64),
+            groups: self.groups(configuration),
+            encodings: artifacts::encodings(
+                self.study.network,
+                self.study.encodings,
+                &self.study.candidates(configuration),
+            ),
+        })
+    }
+
+    fn goal(&self, goal: &Goal, cost: &Cost) -> artifact::Goal {
+        let requested = |budget: &Budget| {
+            let (relative, absolute) = match budget.limit {
+                Amount::Relative(value) => (Some(value), None),
+                Amount::Absolute(value) => (None, Some(value)),
+            };
+            let metric = budget.metric.name().to_owned();
+            artifact::Requested { metric, relative, absolute }
+        };
+        let achieved = |budget: &Budget| {
+            let (used, full) = match budget.metric {
+                CostMetric::Bops => (cost.bops, self.full.bops),
+                CostMetric::Weights => (cost.weight_bytes, self.full.weight_bytes),
+            };
+            artifact::Achieved {
+                metric: budget.metric.name().to_owned(),
+                relative: ratio(used, full),
+                absolute: Some(used as f64),
+            }
+        };
+        artifact::Goal {
+            requested: goal.budgets.iter().map(requested).collect(),
+            achieved: goal.budgets.iter().map(achieved).collect(),
+            evaluations: self.outcome.evaluations as u64,
+        }
+    }
+
+    fn total_cost(&self, cost: &Cost) -> artifact::TotalCost {
+        artifact::TotalCost {
+            macs: cost.macs,
+            bops: cost.bops,
+            relative_bops: ratio(cost.bops, self.full.bops),
+            relative_bops_to_w8a8: ratio(cost.bops, self.study.w8a8_cost().bops),
+            weight_bytes: cost.weight_bytes,
+            relative_weight_bytes: ratio(cost.weight_bytes, self.full.weight_bytes),
+            activation_bytes: cost.activation_bytes,
+            conversions: cost.conversions,
+        }
+    }
+
+    fn point_cost(&self, cost: &Cost) -> artifact::PointCost {
+        artifact::PointCost {
+            bops: cost.bops,
+            relative_bops: ratio(cost.bops, self.full.bops),
+            weight_bytes: cost.weight_bytes,
+        }
+    }
+
+    fn quality(
+        &self,
+        configuration: &Configuration,
+        quality: Option<&Quality>,
+    ) -> artifact::Quality {
+        artifact::Quality {
+            sqnr_db: quality.and_then(|quality| quality.sqnr_db),
+            predicted_sqnr_db: self.study.predicted_sqnr_db(configuration),
+            metrics: quality.map_or_else(Ordered::new, metrics),
+        }
+    }
+
+    fn curve(&self, chosen: Option<usize>, quality: Option<&Quality>) -> Vec<artifact::CurvePoint> {
+        let curve = &self.outcome.curve;
+        let groups = &self.study.network.groups.groups;
+        let choices = self.study.choices();
+        let write = |index: usize, point: &Point| {
+            let measured = quality.filter(|_| chosen == Some(index));
+            artifact::CurvePoint {
+                flip: point.flip.map(|flip| artifact::Flip {
+                    group: groups[flip.group].id.clone(),
+                    from: choices[flip.group][flip.from].candidate,
+                    to: choices[flip.group][flip.to].candidate,
+                }),
+                cost: self.point_cost(&self.study.cost(&point.configuration)),
+                predicted_sqnr_db: point.predicted_sqnr_db,
+                measured: measured.map(|quality| artifact::Measured {
+                    sqnr_db: quality.sqnr_db,
+                    metrics: metrics(quality),
+                }),
+            }
+        };
+        curve.points.iter().enumerate().map(|(index, point)| write(index, point)).collect()
+    }
+
+    fn groups(&self, configuration: &Configuration) -> Vec<artifact::Group> {
+        let candidates = self.study.candidates(configuration);
+        let network = self.study.network;
+        let write = |(index, group): (usize, &crate::quant::Group)| {
+            let names = artifacts::GroupNames::new(&network.graph, &network.placement, group);
+            let choices = self.study.choices()[index].iter();
+            artifact::Group {
+                id: group.id.clone(),
+                candidate: candidates[index],
+                weight_bits: candidates[index].weight,
+                activation_bits: candidates[index].activation,
+                nodes: names.nodes,
+                activations: names.activations,
+                weights: names.weights,
+                weight_elements: group.weight_elements,
+                macs: group.weight_macs + group.product_macs,
+                sqnr_db: choices
+                    .map(|choice| (choice.candidate.to_string(), choice.sqnr_db))
+                    .collect(),
+                pinned: group.is_pinned,
+                tied_by: group.tied_by.clone(),
+            }
+        };
+        network.groups.groups.iter().enumerate().map(write).collect()
+    }
+}
+
+fn metrics(quality: &Quality) -> Ordered<f64> {
+    quality.metrics.iter().cloned().collect()
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole != 0).then(|| part as f64 / whole as f64)
+}

@@ -1,0 +1,252 @@
+//! [`Study`]: a network that was calibrated and measured, as the `Problem` that strategies see.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::cost::{Cost, CostModel, uniform, unrestricted};
+use crate::data::Feed;
+use crate::exec::{Engine, Reference};
+use crate::pipeline::{Network, PipelineError, Resources};
+use crate::progress::Progress;
+use crate::quant::{Calibration, Candidate, Encodings, Simulator, calibrate};
+use crate::search::{Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError};
+use crate::sensitivity::{Measurer, Powers, Sensitivity, Setup};
+
+/// What Phase 1 came to, with what Phase 2 needs.
+pub struct Study<'a> {
+    pub network: &'a Network,
+    pub encodings: &'a Encodings,
+    pub sensitivity: &'a Sensitivity,
+    pub costs: CostModel<'a>,
+    choices: Vec<Vec<Choice>>,
+    measuring: Option<Measuring<'a>>,
+    /// What was measured so far: strategies and the result ask for the same configurations.
+    measured: RefCell<BTreeMap<Configuration, Quality>>,
+}
+
+/// What it takes to measure more.
+#[derive(Clone, Copy)]
+pub struct Measuring<'a> {
+    pub simulator: &'a Simulator<'a>,
+    pub engine: &'a dyn Engine,
+    pub feed: &'a Feed<'a>,
+    pub resources: Resources,
+    pub progress: &'a dyn Progress,
+}
+
+impl Network {
+    /// The engine that runs it.
+    pub fn engine(&self, resources: Resources) -> Reference<'_> {
+        Reference::new(&self.graph, resources.memory_bytes)
+    }
+
+    /// Ranges and encodings of all quantizers.
+    pub fn calibrate(
+        &self,
+        engine: &dyn Engine,
+        feed: &Feed<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Encodings, PipelineError> {
+        let calibration = Calibration {
+            graph: &self.graph,
+            placement: &self.placement,
+            groups: &self.groups,
+            target: &self.settings.target,
+            methods: self.settings.ranges,
+        };
+        calibrate(&calibration, engine, feed, progress).map_err(PipelineError::Calibration)
+    }
+
+    pub fn simulator(&self, encodings: &Encodings) -> Simulator<'_> {
+        Simulator::new(&self.graph, &self.placement, &self.groups, encodings)
+    }
+
+    pub fn cost_model(&self) -> CostModel<'_> {
+        let per_channel = self.settings.ranges.per_channel;
+        CostModel::new(&self.graph, &self.types, &self.placement, &self.groups, per_channel)
+    }
+
+    /// Phase 1.
+    pub fn sensitivity(&self, measuring: &Measuring<'_>) -> Result<Sensitivity, PipelineError> {
+        let measurer = Measurer::new(self.setup(measuring)?);
+        measurer.sensitivity(measuring.progress).map_err(PipelineError::Measure)
+    }
+
+    fn setup<'m>(&'m self, measuring: &Measuring<'m>) -> Result<Setup<'m>, PipelineError> {
+        Ok(Setup {
+            engine: measuring.engine,
+            simulator: measuring.simulator,
+            groups: &self.groups,
+            feed: measuring.feed,
+            outputs: &self.outputs,
+            block: self.block(measuring.resources)?,
+        })
+    }
+
+    /// How many passes' activations are held at once.
+    fn block(&self, resources: Resources) -> Result<usize, PipelineError> {
+        let types = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
+        let per_pass: usize =
+            types.filter_map(|id| self.types.get(id)).map(|ty| ty.size_bytes()).sum();
+        // A measurement on top of a pass recomputes at most as much again.
+        let (needed, limit) = (2 * per_pass, resources.memory_bytes);
+        if limit < needed {
+            return Err(PipelineError::Memory { needed, limit });
+        }
+        let threads = rayon::current_num_threads();
+        let affordable = (limit / needed.max(1)).max(1);
+        Ok(resources.batch.unwrap_or(2 * threads).clamp(1, affordable))
+    }
+}
+
+impl<'a> Study<'a> {
+    /// Without `measuring`, only what Phase 1 measured is known.
+    pub fn new(
+        network: &'a Network,
+        encodings: &'a Encodings,
+        sensitivity: &'a Sensitivity,
+        measuring: Option<Measuring<'a>>,
+    ) -> Result<Study<'a>, PipelineError> {
+        let aggregation = network.settings.aggregation;
+        let choice = |measurement: &crate::sensitivity::Measurement| {
+            let sqnr_db = sensitivity.sqnr_db(&measurement.noise, aggregation);
+            Ok(Choice { candidate: measurement.candidate, sqnr_db: sqnr_db? })
+        };
+        let group = |group: &Vec<crate::sensitivity::Measurement>| {
+            group.iter().map(choice).collect::<Result<Vec<Choice>, _>>()
+        };
+        let choices = sensitivity.groups.iter().map(group).collect::<Result<_, _>>();
+        Ok(Study {
+            network,
+            encodings,
+            sensitivity,
+            costs: network.cost_model(),
+            choices: choices.map_err(PipelineError::Sqnr)?,
+            measuring,
+            measured: RefCell::default(),
+        })
+    }
+
+    pub fn can_measure(&self) -> bool {
+        self.measuring.is_some()
+    }
+
+    /// The candidate of every group.
+    pub fn candidates(&self, configuration: &Configuration) -> Vec<Candidate> {
+        let chosen = self.choices.iter().zip(&configuration.0);
+        chosen.map(|(choices, &choice)| choices[choice].candidate).collect()
+    }
+
+    pub fn cost(&self, configuration: &Configuration) -> Cost {
+        self.costs.cost(&self.candidates(configuration))
+    }
+
+    /// Every group at a listed candidate, or the nearest more precise one that it may take.
+    pub fn uniform(&self, candidate: Candidate) -> Configuration {
+        let candidates = uniform(&self.network.groups, candidate);
+        let index = |(choices, wanted): (&Vec<Choice>, Candidate)| {
+            let found = choices.iter().position(|choice| choice.candidate == wanted);
+            found.expect("it is one of the group's choices")
+        };
+        Configuration(self.choices.iter().zip(candidates).map(index).collect())
+    }
+
+    /// What relative costs are fractions of.
+    pub fn full_cost(&self) -> Cost {
+        let most_precise = self.network.settings.candidates.most_precise();
+        self.costs.cost(&unrestricted(&self.network.groups, most_precise))
+    }
+
+    /// What every group at 8 bits costs, whether it may or not.
+    pub fn w8a8_cost(&self) -> Cost {
+        let bits = crate::quant::Bits::new(8).expect("8 bits are valid");
+        self.costs.cost(&unrestricted(&self.network.groups, Candidate::pair(bits, bits)))
+    }
+
+    /// Runs configurations, each once; `None` for each if nothing can be measured here.
+    pub fn measure_all(
+        &self,
+        configurations: &[Configuration],
+        phase: &str,
+    ) -> Result<Vec<Option<Quality>>, PipelineError> {
+        if let Some(measuring) = &self.measuring {
+            self.measure_new(measuring, configurations, phase)?;
+        }
+        let measured = self.measured.borrow();
+        Ok(configurations.iter().map(|known| measured.get(known).cloned()).collect())
+    }
+
+    fn measure_new(
+        &self,
+        measuring: &Measuring<'_>,
+        configurations: &[Configuration],
+        phase: &str,
+    ) -> Result<(), PipelineError> {
+        let mut new = configurations.to_vec();
+        new.sort();
+        new.dedup();
+        new.retain(|configuration| !self.measured.borrow().contains_key(configuration));
+        if new.is_empty() {
+            return Ok(());
+        }
+        let candidates: Vec<Vec<Candidate>> =
+            new.iter().map(|configuration| self.candidates(configuration)).collect();
+        let measurer = Measurer::new(self.network.setup(measuring)?);
+        let (_, noises) = measurer
+            .configurations(&candidates, phase, measuring.progress)
+            .map_err(PipelineError::Measure)?;
+        for (configuration, noise) in new.into_iter().zip(&noises) {
+            self.measured.borrow_mut().insert(configuration, self.quality(noise)?);
+        }
+        Ok(())
+    }
+
+    fn quality(&self, noise: &Powers) -> Result<Quality, PipelineError> {
+        let aggregation = self.network.settings.aggregation;
+        let sqnr_db = self.sensitivity.sqnr_db(noise, aggregation).map_err(PipelineError::Sqnr)?;
+        Ok(Quality { sqnr_db, metrics: Vec::new() })
+    }
+}
+
+impl Problem for Study<'_> {
+    fn choices(&self) -> &[Vec<Choice>] {
+        &self.choices
+    }
+
+    fn costs(&self, configuration: &Configuration) -> Costs {
+        costs(&self.costs, &self.candidates(configuration))
+    }
+
+    fn full_costs(&self) -> Costs {
+        let most_precise = self.network.settings.candidates.most_precise();
+        costs(&self.costs, &unrestricted(&self.network.groups, most_precise))
+    }
+
+    fn predicted_sqnr_db(&self, configuration: &Configuration) -> Option<f64> {
+        let noise = self.sensitivity.predicted_noise(&configuration.0);
+        let sqnr_db = self.sensitivity.sqnr_db(&noise, self.network.settings.aggregation);
+        sqnr_db.expect("the signal was found to be there when the study was made")
+    }
+
+    fn uniform(&self) -> Vec<(Candidate, Configuration)> {
+        let listed = self.network.settings.candidates.as_slice().iter();
+        listed.map(|&candidate| (candidate, self.uniform(candidate))).collect()
+    }
+
+    fn measure(&mut self, configuration: &Configuration) -> Result<Quality, SearchError> {
+        let measured = self.measure_all(std::slice::from_ref(configuration), "Measuring");
+        let measured = measured.map_err(|source| SearchError::Measure { source: source.into() })?;
+        measured.into_iter().next().flatten().ok_or(SearchError::NoMeasuring)
+    }
+}
+
+fn costs(model: &CostModel<'_>, candidates: &[Candidate]) -> Costs {
+    let of_metric = |&metric: &CostMetric| {
+        let cost = match metric {
+            CostMetric::Bops => model.bops(candidates),
+            CostMetric::Weights => model.weight_bytes(candidates),
+        };
+        (metric, cost as f64)
+    };
+    CostMetric::ALL.iter().map(of_metric).collect()
+}

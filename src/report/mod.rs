@@ -1,0 +1,15 @@
+//! Terminal tables and reports: text from the final numbers of the files. Nothing here prints.
+
+mod evaluation;
+mod inspect;
+mod number;
+mod search;
+mod sensitivity;
+mod table;
+
+pub use evaluation::evaluation;
+pub use inspect::inspect;
+pub use number::{bytes, count, decibels};
+pub use search::{better_baseline, search};
+pub use sensitivity::sensitivity;
+pub use table::{Align, Table};

@@ -1,0 +1,184 @@
+//! The summary of a search: the result beside the uniform baselines.
+
+use std::collections::BTreeMap;
+
+use crate::artifact::{Baseline, Config, Requested};
+use crate::quant::Candidate;
+use crate::report::number::{UNKNOWN, bytes, decibels, plural, ratio};
+use crate::report::{Align, Table};
+use crate::search::{CostMetric, Tried};
+
+/// A row for each uniform candidate, for each strategy that was tried and for the result, then what
+/// it consists of.
+pub fn search(config: &Config, tried: &[Tried]) -> String {
+    let right = |title| (title, Align::Right);
+    let columns = ["BOPs", "of W8A8", "weights", "SQNR", "predicted"].map(right);
+    let mut table = Table::new(&[&[("", Align::Left)][..], &columns].concat());
+    for baseline in &config.baselines {
+        let quality = &baseline.quality;
+        table.row([
+            baseline.candidate.to_string(),
+            ratio(baseline.cost.relative_bops),
+            ratio(relative_to_w8a8(config, baseline.cost.bops)),
+            bytes(baseline.cost.weight_bytes),
+            measured(config, quality.sqnr_db),
+            decibels(quality.predicted_sqnr_db),
+        ]);
+    }
+    let is_baseline = |name: &str| config.baselines.iter().any(|b| b.candidate.to_string() == name);
+    for tried in tried.iter().filter(|tried| !is_baseline(&tried.name)) {
+        let cost = |metric| tried.costs.get(metric).map(|cost| cost as u64);
+        let bops = cost(CostMetric::Bops).unwrap_or(0);
+        table.row([
+            tried.name.clone(),
+            ratio(config.cost.relative_bops.map(|r| r * bops as f64 / config.cost.bops as f64)),
+            ratio(relative_to_w8a8(config, bops)),
+            cost(CostMetric::Weights).map_or_else(|| UNKNOWN.to_owned(), bytes),
+            tried.measured.as_ref().map_or_else(|| UNKNOWN.to_owned(), |q| decibels(q.sqnr_db)),
+            decibels(tried.predicted_sqnr_db),
+        ]);
+    }
+    table.row([
+        "mpq".to_owned(),
+        ratio(config.cost.relative_bops),
+        ratio(config.cost.relative_bops_to_w8a8),
+        bytes(config.cost.weight_bytes),
+        measured(config, config.quality.sqnr_db),
+        decibels(config.quality.predicted_sqnr_db),
+    ]);
+    format!(
+        "{table}\n{}: {}\n{}",
+        plural(config.groups.len() as u64, "group"),
+        choices(config),
+        plural(config.cost.conversions, "conversion")
+    )
+}
+
+fn relative_to_w8a8(config: &Config, bops: u64) -> Option<f64> {
+    let relative = config.cost.relative_bops_to_w8a8?;
+    (config.cost.bops != 0).then(|| bops as f64 / config.cost.bops as f64 * relative)
+}
+
+/// A file tells what was measured by the chosen point of its curve.
+fn is_measured(config: &Config) -> bool {
+    config.quality.sqnr_db.is_some() || config.curve.iter().any(|point| point.measured.is_some())
+}
+
+fn measured(config: &Config, sqnr_db: Option<f64>) -> String {
+    if is_measured(config) { decibels(sqnr_db) } else { UNKNOWN.to_owned() }
+}
+
+/// How many groups are at each candidate, most precise first; those without weights last.
+fn choices(config: &Config) -> String {
+    let order = |candidate: Candidate| {
+        (candidate.weight.is_some(), candidate.product(), candidate.weight, candidate.activation)
+    };
+    let mut counts: BTreeMap<_, (Candidate, u64)> = BTreeMap::new();
+    for group in &config.groups {
+        counts.entry(order(group.candidate)).or_insert((group.candidate, 0)).1 += 1;
+    }
+    let counts = counts.values().rev().map(|(candidate, n)| format!("{n} at {candidate}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// The uniform candidate within the budgets whose measured SQNR is highest, if it is higher than
+/// the result's.
+pub fn better_baseline(config: &Config) -> Option<&Baseline> {
+    let found = config.quality.sqnr_db?;
+    let fits = |baseline: &&Baseline| {
+        config.goal.requested.iter().all(|requested| is_within(config, baseline, requested))
+    };
+    // A baseline without a number has no noise at all, as the result was measured.
+    let sqnr_db = |baseline: &&Baseline| baseline.quality.sqnr_db.unwrap_or(f64::INFINITY);
+    let best = config.baselines.iter().filter(fits);
+    let best = best.max_by(|a, b| sqnr_db(a).total_cmp(&sqnr_db(b)))?;
+    (found < sqnr_db(&best)).then_some(best)
+}
+
+fn is_within(config: &Config, baseline: &Baseline, requested: &Requested) -> bool {
+    let (used, found, relative) = match requested.metric.as_str() {
+        "bops" => (baseline.cost.bops, config.cost.bops, config.cost.relative_bops),
+        "weights" => (
+            baseline.cost.weight_bytes,
+            config.cost.weight_bytes,
+            config.cost.relative_weight_bytes,
+        ),
+        _ => return false,
+    };
+    match (requested.relative, relative) {
+        (None, _) => requested.absolute.is_some_and(|limit| used as f64 <= limit),
+        (Some(_), None) => used == 0,
+        // The slack is for the rounding of the two divisions.
+        (Some(limit), Some(relative)) => {
+            used as f64 * relative <= limit * found as f64 * (1. + 1e-12)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::artifact::parse;
+
+    /// A result of 31 dB at half the BOPs, beside uniform W8A8 with `w8a8` dB.
+    fn config(requested: &str, w8a8: &str) -> Config {
+        let json = CONFIG.replace("REQUESTED", requested).replace("W8A8_DB", w8a8);
+        parse("config.json", json.as_bytes()).unwrap()
+    }
+
+    const CONFIG: &str = r#"{"schema":"mpq/config/1","version":"0.1.0",
+        "model":{"file":"m.onnx","sha256":"ab"},
+        "calibration":{"samples":2,"sha256":"cd","preprocessing":null},
+        "settings":{"target":"generic","range":{"weights":"mse","activations":"mse"},
+            "weights":"per-channel","rounding":{"method":"nearest","sha256":null},"equalize":false,
+            "bias_correction":false,"sqnr":"pooled","outputs":["y"],"strategy":"pareto",
+            "probe":null,"engine":"reference","seed":0,"dims":{}},
+        "candidates":["W8A16","W8A8"],
+        "goal":{"requested":[REQUESTED],"achieved":[],"evaluations":0},
+        "cost":{"macs":500,"bops":64000,"relative_bops":0.5,"relative_bops_to_w8a8":1.0,
+            "weight_bytes":1500,"relative_weight_bytes":0.75,"activation_bytes":64,"conversions":1},
+        "quality":{"sqnr_db":31.0,"predicted_sqnr_db":31.5,"metrics":{}},
+        "baselines":[
+            {"candidate":"W8A16","cost":{"bops":128000,"relative_bops":1.0,"weight_bytes":2000},
+             "quality":{"sqnr_db":null,"predicted_sqnr_db":null,"metrics":{}}},
+            {"candidate":"W8A8","cost":{"bops":64000,"relative_bops":0.5,"weight_bytes":2000},
+             "quality":{"sqnr_db":W8A8_DB,"predicted_sqnr_db":29.0,"metrics":{}}}],
+        "curve":[],"chosen_point":null,
+        "groups":[{"id":"x","candidate":"W8A8","weight_bits":8,"activation_bits":8,"nodes":[],
+            "activations":["x"],"weights":[],"weight_elements":9,"macs":500,"sqnr_db":{},
+            "pinned":false,"tied_by":[]}],
+        "encodings":{"activations":{},"weights":{}}}"#;
+
+    const BOPS: &str = r#"{"metric":"bops","relative":0.5,"absolute":null}"#;
+
+    #[test]
+    fn the_result_beside_the_baselines() {
+        expect![[r#"
+                    BOPs  of W8A8   weights      SQNR  predicted
+            W8A16  1.000    2.000  1.95 KiB  no noise   no noise
+            W8A8   0.500    1.000  1.95 KiB  29.50 dB   29.00 dB
+            mpq    0.500    1.000  1.46 KiB  31.00 dB   31.50 dB
+            1 group: 1 at W8A8
+            1 conversion"#]]
+        .assert_eq(&search(&config(BOPS, "29.5"), &[]));
+    }
+
+    #[test]
+    fn a_uniform_candidate_that_is_better_is_found_if_it_is_within_the_budgets() {
+        let weights = |limit: &str| format!(r#"{BOPS},{{"metric":"weights",{limit}}}"#);
+        for (requested, w8a8, expected) in [
+            (BOPS.to_owned(), "29.5", None),
+            (BOPS.to_owned(), "31.5", Some("W8A8")),
+            (weights(r#""relative":0.8,"absolute":null"#), "31.5", None),
+            (weights(r#""relative":1.0,"absolute":null"#), "31.5", Some("W8A8")),
+            (weights(r#""relative":null,"absolute":1999"#), "31.5", None),
+            (weights(r#""relative":null,"absolute":2000"#), "31.5", Some("W8A8")),
+        ] {
+            let config = config(&requested, w8a8);
+            let found = better_baseline(&config).map(|baseline| baseline.candidate.to_string());
+            assert_eq!(found.as_deref(), expected, "{requested} {w8a8}");
+        }
+    }
+}
