@@ -1,3 +1,9 @@
 //! The `mpq` command.
 
-fn main() {}
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

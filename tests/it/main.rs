@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cli;
+mod digits;
+mod layers;
+mod look;
 mod onnx_reader;
 mod quantizer;
+mod run;
 mod test_data;

@@ -1,0 +1,232 @@
+//! `mpq eval`: how good a network is, in float and quantized.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
+use mpq::data::{Feed, LabelKind, Labels};
+use mpq::exec::{Changes, Engine, Reference};
+use mpq::graph::Graph;
+use mpq::metric;
+use mpq::metric::sqnr::Aggregation;
+use mpq::onnx::{self, Model};
+use mpq::pipeline::{
+    Applied, Evaluated, Evaluation, evaluable, find_outputs, input_specs, outputs_and,
+};
+use mpq::quant::Candidate;
+use mpq::report;
+
+use crate::cli::flags::Defaults;
+use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::{ExitStatus, OutputArgs, Ui};
+
+/// Tell how good a model is, in float and quantized
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Inputs: a folder, a file, NAME=PATH or noise
+    #[arg(long, value_name = "PATH", required = true)]
+    data: Vec<PathBuf>,
+
+    /// Quantize as `mpq search` has decided, `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Quantize every group to one candidate
+    #[arg(long, value_name = "CANDIDATE", conflicts_with = "config", requires = "calib")]
+    uniform: Option<Candidate>,
+
+    /// Inputs that set the ranges for --uniform
+    #[arg(long, value_name = "PATH", requires = "uniform")]
+    calib: Vec<PathBuf>,
+
+    /// Right answers: a CSV file, class folders or masks
+    #[arg(long, value_name = "PATH")]
+    labels: Option<PathBuf>,
+
+    /// What is told, such as top1 or miou [default: top1, top5]
+    #[arg(long = "metric", value_name = "NAME", requires = "labels", value_parser = metric_name)]
+    metrics: Vec<String>,
+
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    measure: MeasureArgs,
+}
+
+fn metric_name(text: &str) -> Result<String, metric::MetricError> {
+    metric::create(text).map(|_| text.to_owned())
+}
+
+pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+    args.check()?;
+    let output = args.output.open()?;
+    let eval = args.measure.run.install(|| args.evaluate(ui))?;
+    let text = if args.json { eval.to_json() } else { report::evaluation(&eval) + "\n" };
+    output.write(text.as_bytes(), ui)?;
+    Ok(ExitStatus::Success)
+}
+
+impl Args {
+    fn check(&self) -> anyhow::Result<()> {
+        let quantizes = self.config.is_some() || self.uniform.is_some();
+        ensure!(
+            quantizes || self.labels.is_some(),
+            "there is nothing to compare with\nhint: give --labels, --config or --uniform"
+        );
+        match self.measure.quant.first_given() {
+            Some(flag) if self.uniform.is_none() => bail!("`{flag}` is given without `--uniform`"),
+            _ => Ok(()),
+        }
+    }
+
+    fn evaluate(&self, ui: &Ui) -> anyhow::Result<Eval> {
+        let config = self.config.as_deref().map(read_config).transpose()?;
+        let mut dims = config.as_ref().map_or_else(|| Ok(Default::default()), dims)?;
+        dims.extend(self.measure.model.dims());
+        let model = onnx::load(&self.measure.model.model, &dims)?;
+        if let Some(config) = &config {
+            let expected = config.expect_model(&model.sha256);
+            expected.with_context(|| format!("cannot use `{}`", self.config_name()))?;
+        }
+        let head = artifact::Model { file: model.file.clone(), sha256: model.sha256.clone() };
+        let inputs = input_specs(&model.graph);
+        let earlier = config.as_ref().and_then(|config| config.calibration.preprocessing.as_ref());
+        let defaults = Defaults { preprocessing: earlier, ..Defaults::EVALUATION };
+        let data = self.measure.data.open(&self.data, &inputs, defaults, ui)?;
+        let subject = Subject { args: self, feed: Feed::new(&data, &inputs), ui };
+        let evaluated = match (&config, self.uniform) {
+            (Some(config), _) => subject.with_config(model, config)?,
+            (None, Some(candidate)) => subject.uniform(model, candidate, dims)?,
+            (None, None) => subject.float(model)?,
+        };
+        if !data.defaults().is_empty() {
+            ui.summary(&format!("by default {}", data.defaults().join(" ")));
+        }
+        Ok(Eval {
+            schema: Eval::schema(),
+            model: head,
+            data: EvalData { samples: evaluated.samples },
+            float: evaluated.float,
+            quantized: evaluated.quantized,
+        })
+    }
+
+    fn config_name(&self) -> String {
+        self.config.as_deref().map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    /// By default those that class labels are good for.
+    fn metrics(&self) -> Vec<String> {
+        match (&self.labels, self.metrics.as_slice()) {
+            (Some(_), []) => ["top1", "top5"].map(str::to_owned).to_vec(),
+            (_, metrics) => metrics.to_vec(),
+        }
+    }
+
+    fn labels(&self) -> anyhow::Result<Option<Labels>> {
+        let Some(path) = &self.labels else { return Ok(None) };
+        let metrics = self.metrics();
+        let kinds = metrics.iter().map(|text| Ok(metric::find(text)?.0.labels));
+        let kinds: Vec<LabelKind> = kinds.collect::<anyhow::Result<_>>()?;
+        ensure!(
+            kinds.windows(2).all(|pair| pair[0] == pair[1]),
+            "metrics are `{}`, expected all of them to take the same labels",
+            metrics.join("`, `")
+        );
+        Ok(Some(Labels::open(path, kinds[0])?))
+    }
+}
+
+/// The sizes that a configuration gives to free dimensions.
+pub(super) fn dims(config: &Config) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
+    let dim = |(name, &size): (&str, &u64)| Ok((name.to_owned(), usize::try_from(size)?));
+    config.settings.dims.iter().map(dim).collect()
+}
+
+/// `-` is stdin.
+pub(super) fn read_config(path: &Path) -> anyhow::Result<Config> {
+    if path != Path::new("-") {
+        return Ok(artifact::read(path)?);
+    }
+    let mut json = Vec::new();
+    std::io::stdin().read_to_end(&mut json).context("cannot read stdin")?;
+    Ok(artifact::parse("-", &json)?)
+}
+
+/// The samples that a network is judged on.
+struct Subject<'a> {
+    args: &'a Args,
+    feed: Feed<'a>,
+    ui: &'a Ui,
+}
+
+impl Subject<'_> {
+    fn float(&self, model: Model) -> anyhow::Result<Evaluated> {
+        let graph = evaluable(model.graph, &[])?;
+        let engine = Reference::new(&graph, self.args.measure.run.resources().memory_bytes);
+        self.evaluate(&graph, &engine, None, &[], Aggregation::Pooled)
+    }
+
+    fn with_config(&self, model: Model, config: &Config) -> anyhow::Result<Evaluated> {
+        let outputs = &config.settings.outputs;
+        let graph = evaluable(model.graph, outputs)?;
+        let engine = Reference::new(&graph, self.args.measure.run.resources().memory_bytes);
+        let applied = Applied::new(&graph, config);
+        let applied =
+            applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;
+        let aggregation = config.settings.sqnr.parse()?;
+        self.evaluate(&graph, &engine, Some(&applied.changes()), outputs, aggregation)
+    }
+
+    fn uniform(
+        &self,
+        model: Model,
+        candidate: Candidate,
+        dims: std::collections::BTreeMap<String, usize>,
+    ) -> anyhow::Result<Evaluated> {
+        let args = &self.args.measure;
+        let mut settings = args.quant.uniform_settings(candidate, dims, args.data.seed())?;
+        let compared = settings.outputs.take();
+        settings.outputs = outputs_and(&model.graph, compared.as_deref().unwrap_or_default());
+        let samples =
+            Samples::open(&model, &self.args.calib, &args.data, Defaults::CALIBRATION, self.ui)?;
+        let network = samples.network(model, settings)?;
+        let (feed, resources) = (samples.feed(), args.run.resources());
+        let engine = network.engine(resources);
+        let encodings = network.calibrate(&engine, &feed, self.ui)?;
+        let simulator = network.simulator(&encodings);
+        let chosen = network.uniform(candidate);
+        let outputs = compared.unwrap_or_else(|| network.output_names());
+        let changes = simulator.changes(&chosen);
+        let aggregation = args.quant.aggregation();
+        self.evaluate(&network.graph, &engine, Some(&changes), &outputs, aggregation)
+    }
+
+    fn evaluate(
+        &self,
+        graph: &Graph,
+        engine: &dyn Engine,
+        changes: Option<&Changes<'_>>,
+        outputs: &[String],
+        aggregation: Aggregation,
+    ) -> anyhow::Result<Evaluated> {
+        let labels = self.args.labels()?;
+        let evaluation = Evaluation {
+            graph,
+            engine,
+            feed: &self.feed,
+            labels: labels.as_ref(),
+            metrics: &self.args.metrics(),
+            changes,
+            outputs: &find_outputs(graph, outputs)?,
+            aggregation,
+        };
+        Ok(evaluation.run(self.ui)?)
+    }
+}

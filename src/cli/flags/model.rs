@@ -1,0 +1,31 @@
+//! Which model, and what binds its free dimensions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use mpq::onnx::{self, LoadError, Model};
+
+use crate::cli::flags::{Count, Pair};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ModelArgs {
+    /// The ONNX model
+    #[arg(value_name = "MODEL")]
+    pub(in crate::cli) model: PathBuf,
+
+    /// Give a free dimension of the inputs its size
+    #[arg(long = "dim", value_name = "NAME=N")]
+    pub(in crate::cli) dims: Vec<Pair<Count>>,
+}
+
+impl ModelArgs {
+    /// The last one counts where a dimension is given twice.
+    pub(in crate::cli) fn dims(&self) -> BTreeMap<String, usize> {
+        self.dims.iter().map(|dim| (dim.name.clone(), dim.value.0)).collect()
+    }
+
+    /// A model that is to run.
+    pub(in crate::cli) fn load(&self) -> Result<Model, LoadError> {
+        onnx::load(&self.model, &self.dims())
+    }
+}

@@ -1,0 +1,274 @@
+//! What is quantized, to what, and how noise is judged: all that makes [`Settings`].
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail};
+use mpq::artifact;
+use mpq::metric::sqnr::Aggregation;
+use mpq::pipeline::Settings;
+use mpq::quant::{
+    Bits, Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods, Target,
+};
+
+use crate::cli::flags::Pair;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Quantization")]
+pub(in crate::cli) struct QuantArgs {
+    /// Candidates, by commas [default: W4A8,W8A8,W8A16]
+    #[arg(long, value_name = "LIST")]
+    candidates: Option<Candidates>,
+
+    /// Hardware to quantize for, name or file [default: generic]
+    #[arg(long, value_name = "NAME|FILE")]
+    target: Option<String>,
+
+    /// Ranges: minmax, mse or percentile:P [default: mse]
+    ///
+    /// One method for all, or `weights=METHOD,activations=METHOD`.
+    #[arg(long, value_name = "METHOD")]
+    range: Option<Ranges>,
+
+    /// Scales of weights [default: per-channel]
+    #[arg(long, value_name = "KIND")]
+    weights: Option<Granularity>,
+
+    /// SQNR over samples: pooled, mean or db [default: pooled]
+    #[arg(long, value_name = "HOW")]
+    sqnr: Option<Aggregation>,
+
+    /// Tensors to compare, by commas [default: float outputs]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    outputs: Option<Vec<String>>,
+
+    /// Fix what matches to a candidate
+    #[arg(long = "pin", value_name = "PATTERN=CANDIDATE")]
+    pins: Vec<Pair<Candidate>>,
+
+    /// Leave what matches in float
+    #[arg(long = "exclude", value_name = "PATTERN", value_parser = pattern)]
+    excluded: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Granularity {
+    PerChannel,
+    PerTensor,
+}
+
+const DEFAULT_CANDIDATES: &str = "W4A8,W8A8,W8A16";
+const DEFAULT_TARGET: &str = "generic";
+
+impl QuantArgs {
+    pub(in crate::cli) fn aggregation(&self) -> Aggregation {
+        self.sqnr.unwrap_or(Aggregation::Pooled)
+    }
+
+    /// The first flag that was given of those that lead to encodings.
+    pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
+        let given = [
+            ("--candidates", self.candidates.is_some()),
+            ("--target", self.target.is_some()),
+            ("--pin", !self.pins.is_empty()),
+            ("--exclude", !self.excluded.is_empty()),
+        ];
+        let given = given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
+        self.first_measured().or(given)
+    }
+
+    /// The first flag that was given of those that are settled once Phase 1 is done.
+    fn first_measured(&self) -> Option<&'static str> {
+        let given = [
+            ("--range", self.range.is_some()),
+            ("--weights", self.weights.is_some()),
+            ("--outputs", self.outputs.is_some()),
+        ];
+        given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
+    }
+
+    pub(in crate::cli) fn settings(
+        &self,
+        dims: BTreeMap<String, usize>,
+        seed: u64,
+    ) -> anyhow::Result<Settings> {
+        let by_default = || DEFAULT_CANDIDATES.parse().expect("the default list is valid");
+        let mse = Ranges { weights: RangeMethod::Mse, activations: RangeMethod::Mse };
+        let range = self.range.unwrap_or(mse);
+        Ok(Settings {
+            candidates: self.candidates.clone().unwrap_or_else(by_default),
+            target: read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?,
+            ranges: RangeMethods {
+                weights: range.weights,
+                activations: range.activations,
+                per_channel: self.weights != Some(Granularity::PerTensor),
+            },
+            aggregation: self.aggregation(),
+            outputs: self.outputs.clone(),
+            pins: self.pins(),
+            seed,
+            dims,
+        })
+    }
+
+    /// Those of one candidate everywhere; `--candidates` lists what groups take that may not.
+    pub(in crate::cli) fn uniform_settings(
+        &self,
+        uniform: Candidate,
+        dims: BTreeMap<String, usize>,
+        seed: u64,
+    ) -> anyhow::Result<Settings> {
+        let listed = self.candidates.as_ref().map_or(&[][..], Candidates::as_slice);
+        let others = listed.iter().copied().filter(|&candidate| candidate != uniform);
+        let candidates = Candidates::new(others.chain([uniform]).collect())?;
+        Ok(Settings { candidates, ..self.settings(dims, seed)? })
+    }
+
+    /// Those that sensitivities were measured with; flags may narrow the candidates, pin more, and
+    /// sum the noise up in another way.
+    pub(in crate::cli) fn measured_settings(
+        &self,
+        file: &artifact::Sensitivity,
+    ) -> anyhow::Result<Settings> {
+        if let Some(flag) = self.first_measured() {
+            bail!("`{flag}` is given, but was settled when the sensitivities were measured");
+        }
+        let target = read_target(self.target.as_deref().unwrap_or(&file.settings.target))?;
+        if target.name != file.settings.target {
+            let (found, expected) = (&target.name, &file.settings.target);
+            bail!("target is `{found}`, the sensitivities were measured for `{expected}`");
+        }
+        let measured = &file.settings;
+        let candidates = Candidates::new(file.candidates.clone())?;
+        let dim = |(name, &size): (&str, &u64)| Ok((name.to_owned(), usize::try_from(size)?));
+        Ok(Settings {
+            candidates: self.candidates.clone().unwrap_or(candidates),
+            target,
+            ranges: RangeMethods {
+                weights: measured.range.weights.parse()?,
+                activations: measured.range.activations.parse()?,
+                per_channel: measured.weights == "per-channel",
+            },
+            aggregation: self.sqnr.map_or_else(|| measured.sqnr.parse(), Ok)?,
+            outputs: Some(measured.outputs.clone()),
+            pins: self.pins(),
+            seed: measured.seed,
+            dims: measured.dims.iter().map(dim).collect::<anyhow::Result<_>>()?,
+        })
+    }
+
+    fn pins(&self) -> Vec<Pin> {
+        let pinned = self
+            .pins
+            .iter()
+            .map(|pin| Pin { pattern: Pattern::new(&pin.name), candidate: pin.value });
+        let float = Candidate::pair(Bits::FLOAT, Bits::FLOAT);
+        let excluded = self.excluded.iter().cloned();
+        pinned.chain(excluded.map(|pattern| Pin { pattern, candidate: float })).collect()
+    }
+}
+
+/// Every text is one.
+fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
+    Ok(Pattern::new(text))
+}
+
+/// A built-in target, else a file.
+pub(in crate::cli) fn read_target(text: &str) -> anyhow::Result<Target> {
+    let unknown = match Target::built_in(text) {
+        Ok(target) => return Ok(target),
+        Err(error) => error,
+    };
+    let path = Path::new(text);
+    if !path.exists() && path.components().count() == 1 && path.extension().is_none() {
+        return Err(unknown.into());
+    }
+    let json = fs::read_to_string(path).with_context(|| format!("cannot read `{text}`"))?;
+    Target::parse(&json).with_context(|| format!("cannot use target `{text}`"))
+}
+
+/// The value of `--range`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Ranges {
+    weights: RangeMethod,
+    activations: RangeMethod,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RangesError {
+    #[error("{0}")]
+    Method(RangeMethodError),
+
+    #[error("found `{found}`, expected `weights` or `activations` before the `=`")]
+    Role { found: String },
+
+    #[error("`{role}` has two methods, expected one")]
+    Twice { role: String },
+}
+
+impl FromStr for Ranges {
+    type Err = RangesError;
+
+    fn from_str(text: &str) -> Result<Ranges, RangesError> {
+        if !text.contains('=') {
+            let method = text.parse().map_err(RangesError::Method)?;
+            return Ok(Ranges { weights: method, activations: method });
+        }
+        let mut methods: BTreeMap<&str, RangeMethod> = BTreeMap::new();
+        for part in text.split(',') {
+            let (role, method) = part.split_once('=').unwrap_or((part, ""));
+            let role = role.trim();
+            if !matches!(role, "weights" | "activations") {
+                return Err(RangesError::Role { found: role.to_owned() });
+            }
+            let method = method.trim().parse().map_err(RangesError::Method)?;
+            if methods.insert(role, method).is_some() {
+                return Err(RangesError::Twice { role: role.to_owned() });
+            }
+        }
+        let method = |role| methods.get(role).copied().unwrap_or(RangeMethod::Mse);
+        Ok(Ranges { weights: method("weights"), activations: method("activations") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        use RangeMethod::{MinMax, Mse, Percentile};
+        for (text, weights, activations) in [
+            ("minmax", MinMax, MinMax),
+            ("percentile:99.9", Percentile(99.9), Percentile(99.9)),
+            ("weights=minmax", MinMax, Mse),
+            ("activations=percentile:99,weights=mse", Mse, Percentile(99.)),
+        ] {
+            assert_eq!(text.parse::<Ranges>().unwrap(), Ranges { weights, activations }, "{text}");
+        }
+        for (text, message) in [
+            (
+                "max",
+                "range method is `max`, expected `minmax`, `mse` or `percentile:P` with P above 50 and at most 100",
+            ),
+            ("bias=mse", "found `bias`, expected `weights` or `activations` before the `=`"),
+            (
+                "weights=mse,minmax",
+                "found `minmax`, expected `weights` or `activations` before the `=`",
+            ),
+            ("weights=mse,weights=minmax", "`weights` has two methods, expected one"),
+        ] {
+            assert_eq!(text.parse::<Ranges>().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn targets() {
+        assert_eq!(read_target("generic").unwrap().name, "generic");
+        let message = |text| read_target(text).unwrap_err().to_string();
+        assert_eq!(message("nosuch"), "target is `nosuch`, expected `generic` or a file");
+        assert_eq!(message("no/such.json"), "cannot read `no/such.json`");
+    }
+}

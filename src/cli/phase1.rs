@@ -1,0 +1,99 @@
+//! What `search` and `sensitivity` do first, and what they are told of it.
+
+use std::path::PathBuf;
+
+use mpq::data::{DataError, Dataset, Feed, InputSpec};
+use mpq::onnx::Model;
+use mpq::pipeline::{Head, Measuring, Network, Settings, Study, input_specs};
+use mpq::tensor::{Tensor, TensorType};
+
+use crate::cli::flags::Defaults;
+use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui};
+
+/// The flags of the commands that measure.
+#[derive(Debug, clap::Args)]
+pub(super) struct MeasureArgs {
+    #[command(flatten)]
+    pub(super) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+
+    #[command(flatten)]
+    pub(super) quant: QuantArgs,
+
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+impl MeasureArgs {
+    /// Phase 1, then what is to be done with it.
+    pub(super) fn measure<T>(
+        &self,
+        calib: &[PathBuf],
+        ui: &Ui,
+        then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let settings = self.quant.settings(self.model.dims(), self.data.seed())?;
+        let model = self.model.load()?;
+        let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
+        let network = samples.network(model, settings)?;
+        let head = Head::new(&network, &samples.data)?;
+        let (feed, resources) = (samples.feed(), self.run.resources());
+        let engine = network.engine(resources);
+        let encodings = network.calibrate(&engine, &feed, ui)?;
+        let simulator = network.simulator(&encodings);
+        let (simulator, engine, feed) = (&simulator, &engine, &feed);
+        let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
+        let sensitivity = network.sensitivity(&measuring)?;
+        ui.summary(&samples.text());
+        then(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
+    }
+}
+
+/// Calibration samples of a model.
+pub(super) struct Samples {
+    pub(super) data: Dataset,
+    inputs: Vec<InputSpec>,
+}
+
+impl Samples {
+    pub(super) fn open(
+        model: &Model,
+        calib: &[PathBuf],
+        args: &DataArgs,
+        defaults: Defaults<'_>,
+        ui: &Ui,
+    ) -> Result<Samples, DataError> {
+        let inputs = input_specs(&model.graph);
+        let data = args.open(calib, &inputs, defaults, ui)?;
+        let is_noise = |path: &PathBuf| {
+            let path = path.to_string_lossy();
+            path == "noise" || path.ends_with("=noise")
+        };
+        if calib.iter().any(is_noise) {
+            ui.warn("calibrating on noise: ranges and sensitivities are not those of real data");
+        }
+        Ok(Samples { data, inputs })
+    }
+
+    pub(super) fn feed(&self) -> Feed<'_> {
+        Feed::new(&self.data, &self.inputs)
+    }
+
+    /// Free dimensions are those of the first pass.
+    pub(super) fn network(&self, model: Model, settings: Settings) -> anyhow::Result<Network> {
+        let first = self.feed().inputs(0)?;
+        let types: Vec<TensorType> = first.iter().map(Tensor::ty).collect();
+        Ok(Network::new(model, &types, settings)?)
+    }
+
+    /// How many there are, and what was chosen by default.
+    pub(super) fn text(&self) -> String {
+        let n = self.data.len();
+        let plural = if n == 1 { "" } else { "s" };
+        let defaults = self.data.defaults();
+        let by_default = if defaults.is_empty() { "" } else { "; by default " };
+        format!("{n} calibration sample{plural}{by_default}{}", defaults.join(" "))
+    }
+}

@@ -1,0 +1,175 @@
+//! `mpq search`: which candidate every group gets.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use mpq::artifact::{self, Artifact as _, Config};
+use mpq::pipeline::{
+    Head, Measuring, Network, Searched, Study, input_types, read_sensitivity, search,
+};
+use mpq::search::{Budget, Goal, STRATEGIES, Strategy, Tried};
+use mpq::{onnx, report};
+
+use crate::cli::flags::Defaults;
+use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::{ExitStatus, OutputArgs, Ui};
+
+/// Find which bit-widths every weight and activation gets
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Calibration inputs: a folder, a file, NAME=PATH or noise
+    #[arg(long, value_name = "PATH", required_unless_present = "sensitivity")]
+    calib: Vec<PathBuf>,
+
+    /// Search on what `mpq sensitivity` has measured
+    ///
+    /// Without --calib, measured values of the result are null.
+    #[arg(long, value_name = "FILE")]
+    sensitivity: Option<PathBuf>,
+
+    /// The most it may cost, such as 0.6 or weights=4MiB
+    ///
+    /// A bare number is a fraction of the BOPs at the most precise candidate. Several are all met.
+    #[arg(long = "budget", value_name = "[METRIC=]V", required = true, allow_hyphen_values = true)]
+    budgets: Vec<Budget>,
+
+    /// How to search
+    #[arg(long, value_name = "NAME", default_value = "pareto", value_parser = strategy)]
+    strategy: &'static Strategy,
+
+    /// Leave groups that save nothing at their most precise
+    #[arg(long)]
+    keep_free: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    measure: MeasureArgs,
+}
+
+fn strategy(name: &str) -> Result<&'static Strategy, String> {
+    let names = || STRATEGIES.iter().map(|strategy| format!("`{}`", strategy.name));
+    let expected = || names().collect::<Vec<_>>().join(", ");
+    Strategy::find(name).ok_or_else(|| format!("strategy is `{name}`, expected {}", expected()))
+}
+
+pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+    let output = args.output.open()?;
+    let searched = args.measure.run.install(|| match &args.sensitivity {
+        None => args.measure.measure(&args.calib, ui, |study, head| args.search(study, head)),
+        Some(path) => args.search_measured(path, ui),
+    })?;
+    match searched {
+        Searched::Found { config, tried } => {
+            output.write(config.to_json().as_bytes(), ui)?;
+            args.summarize(&config, &tried, ui);
+            Ok(ExitStatus::Success)
+        }
+        Searched::Unreachable(leasts) => {
+            leasts.iter().for_each(|least| ui.answer(&least.to_string()));
+            Ok(ExitStatus::No)
+        }
+    }
+}
+
+impl Args {
+    fn search(&self, mut study: Study<'_>, head: Head) -> anyhow::Result<Searched> {
+        let goal = Goal { budgets: self.budgets.clone(), keep_free: self.keep_free };
+        Ok(search(&mut study, self.strategy, &goal, head)?)
+    }
+
+    /// Phase 2 alone; with calibration samples, its results are measured.
+    fn search_measured(&self, path: &Path, ui: &Ui) -> anyhow::Result<Searched> {
+        let file: artifact::Sensitivity = artifact::read(path)?;
+        let does_not_fit = || format!("cannot use `{}`", path.display());
+        let mut settings =
+            self.measure.quant.measured_settings(&file).with_context(does_not_fit)?;
+        settings.dims.extend(self.measure.model.dims());
+        let model = onnx::load(&self.measure.model.model, &settings.dims)?;
+        file.expect_model(&model.sha256).with_context(does_not_fit)?;
+        let samples = match self.calib.as_slice() {
+            [] => None,
+            calib => {
+                let calibration = &file.calibration;
+                let defaults = Defaults {
+                    samples: usize::try_from(calibration.samples).ok(),
+                    preprocessing: calibration.preprocessing.as_ref(),
+                    seed: settings.seed,
+                };
+                Some(Samples::open(&model, calib, &self.measure.data, defaults, ui)?)
+            }
+        };
+        let mut network = match &samples {
+            Some(samples) => samples.network(model, settings)?,
+            None => {
+                let types = input_types(&model.graph)?;
+                Network::new(model, &types, settings)?
+            }
+        };
+        network.pin_as_measured(&file);
+        let (sensitivity, encodings) =
+            read_sensitivity(&network, &file).with_context(does_not_fit)?;
+        let head = head(&file, &network);
+        let Some(samples) = samples else {
+            return self.search(Study::new(&network, &encodings, &sensitivity, None)?, head);
+        };
+        let (found, expected) =
+            (Head::new(&network, &samples.data)?.calibration, &file.calibration);
+        if found != *expected {
+            let (found, expected) = differing(&found, expected);
+            bail!(
+                "the samples of --calib are {found}, those of `{}` were {expected}",
+                path.display()
+            );
+        }
+        let (feed, resources) = (samples.feed(), self.measure.run.resources());
+        let engine = network.engine(resources);
+        let simulator = network.simulator(&encodings);
+        let (simulator, engine, feed) = (&simulator, &engine, &feed);
+        let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
+        self.search(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
+    }
+
+    fn summarize(&self, config: &Config, tried: &[Tried], ui: &Ui) {
+        ui.summary(&report::search(config, tried));
+        if let Some(baseline) = report::better_baseline(config) {
+            let candidate = baseline.candidate;
+            let cure = match Strategy::find("best") {
+                Some(best) if best.name != self.strategy.name => "\nhint: try --strategy best",
+                _ => "",
+            };
+            ui.warn(&format!(
+                "uniform {candidate} is within the budget and has a higher SQNR{cure}"
+            ));
+        }
+        let model = self.measure.model.model.display();
+        let config = self.output.path().unwrap_or(Path::new("CONFIG")).display();
+        ui.summary(&format!("next: mpq eval {model} --config {config} --data PATH --labels FILE"));
+    }
+}
+
+/// What the result begins with: as measured, but for what flags may still change.
+fn head(file: &artifact::Sensitivity, network: &Network) -> Head {
+    let sqnr = network.settings.aggregation.to_string();
+    Head {
+        model: artifact::Model { file: network.file.clone(), sha256: network.sha256.clone() },
+        calibration: file.calibration.clone(),
+        settings: artifact::Settings { sqnr, ..file.settings.clone() },
+    }
+}
+
+/// Texts of what differs: the samples themselves, else how they are preprocessed.
+fn differing(found: &artifact::Calibration, expected: &artifact::Calibration) -> (String, String) {
+    let samples = |calibration: &artifact::Calibration| {
+        format!("{} with SHA-256 `{}`", calibration.samples, calibration.sha256)
+    };
+    let preprocessing = |calibration: &artifact::Calibration| {
+        let json = serde_json::to_string(&calibration.preprocessing);
+        format!("preprocessed by {}", json.expect("plain data with text keys"))
+    };
+    match samples(found) == samples(expected) {
+        true => (preprocessing(found), preprocessing(expected)),
+        false => (samples(found), samples(expected)),
+    }
+}

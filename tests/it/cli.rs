@@ -1,0 +1,8 @@
+//! The command line through the real binary: whole outputs, exit codes, files.
+
+mod bad_data;
+mod bad_flags;
+mod bad_models;
+mod eval;
+mod output;
+mod search;

@@ -1,0 +1,181 @@
+//! `mpq eval`.
+
+use expect_test::expect;
+
+use crate::run::{CALIB, LABELS, MODEL, Sandbox, VAL, without_decibels};
+
+const EVAL: &[&str] = &["eval", MODEL, "--data", VAL, "--labels", LABELS];
+
+fn text(sandbox: &Sandbox, more: &[&str]) -> String {
+    let ran = sandbox.mpq(&[EVAL, more].concat());
+    format!("{}{}exit {}\n", without_decibels(&ran.stdout), ran.stderr, ran.code)
+}
+
+#[test]
+fn float_uniform_and_searched() {
+    let sandbox = Sandbox::new();
+    expect![[r#"
+        500 samples
+                 float
+        top1   98.60 %
+        top5  100.00 %
+        by default --preprocess unit --resize 9 --crop 8
+        exit 0
+    "#]]
+    .assert_eq(&text(&sandbox, &[]));
+    let uniform = ["--uniform", "W8A8", "--calib", CALIB, "--samples", "100"];
+    expect![[r#"
+        100 samples
+                 float  quantized
+        top1   99.00 %    99.00 %
+        top5  100.00 %   100.00 %
+        SQNR         -   ***** dB
+        by default --preprocess unit --resize 9 --crop 8
+        exit 0
+    "#]]
+    .assert_eq(&text(&sandbox, &uniform));
+    let search = ["search", MODEL, "--calib", CALIB, "--budget", "0.6", "--samples", "12"];
+    let searched = sandbox.mpq(&[&search[..], &["-o", "TMP/c.json"]].concat());
+    assert_eq!(searched.code, 0, "{}", searched.stderr);
+    let config = ["--config", "TMP/c.json", "--samples", "100", "--metric", "top1"];
+    expect![[r#"
+        100 samples
+                float  quantized
+        top1  99.00 %    99.00 %
+        SQNR        -   ***** dB
+        exit 0
+    "#]]
+    .assert_eq(&text(&sandbox, &config));
+
+    let json = sandbox.mpq(&[EVAL, &config, &["--json"]].concat()).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["schema"], "mpq/eval/1");
+    assert_eq!(json["data"]["samples"], 100);
+    assert!(json["quantized"]["sqnr_db"].as_f64().unwrap() > 20.);
+}
+
+/// The SQNR that a search states is the one that `eval` finds on the same samples.
+#[test]
+fn search_and_eval_agree() {
+    let sandbox = Sandbox::new();
+    let search = ["search", MODEL, "--calib", CALIB, "--budget", "0.5", "--samples", "12"];
+    sandbox.write("c.json", sandbox.mpq(&search).stdout);
+    let config: serde_json::Value = serde_json::from_str(&sandbox.read("c.json")).unwrap();
+    let eval = ["eval", MODEL, "--data", CALIB, "--samples", "12", "--config", "TMP/c.json"];
+    let eval = sandbox.mpq(&[&eval[..], &["--json"]].concat()).stdout;
+    let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+    assert_eq!(config["quality"]["sqnr_db"], eval["quantized"]["sqnr_db"]);
+}
+
+#[test]
+fn refusals() {
+    let sandbox = Sandbox::new();
+    let search = ["search", MODEL, "--calib", CALIB, "--budget", "0.6", "--samples", "2"];
+    let config = sandbox.mpq(&search).stdout;
+    let start = config.find("\"sha256\":\"").unwrap() + "\"sha256\":\"".len();
+    sandbox.write("other.json", [&config[..start], "0000", &config[start + 4..]].concat());
+    sandbox.write("newer.json", config.replace("mpq/config/1", "mpq/config/2"));
+    sandbox.write("cut.json", &config[..99]);
+    sandbox.write("labels.csv", "file,label\n000.png,12\n");
+    sandbox.write("few.csv", "file,label\n000.png,1\n");
+    sandbox.write("bad.csv", "name,class\n");
+    let lines = [
+        "eval MODEL --data VAL",
+        "eval MODEL --data VAL --metric top1",
+        "eval MODEL --data VAL --labels LABELS --metric f2",
+        "eval MODEL --data VAL --labels LABELS --metric top1 --metric miou",
+        "eval MODEL --data VAL --labels TMP/none.csv",
+        "eval MODEL --data VAL --labels TMP/bad.csv",
+        "eval MODEL --data VAL --labels TMP/few.csv --samples 3",
+        "eval MODEL --data VAL --labels TMP/labels.csv --samples 1",
+        "eval MODEL --data VAL --uniform W8A8",
+        "eval MODEL --data VAL --uniform A8 --calib CALIB --samples 2",
+        "eval MODEL --data VAL --labels LABELS --range minmax",
+        "eval MODEL --data VAL --config TMP/none.json",
+        "eval MODEL --data VAL --config TMP/cut.json",
+        "eval MODEL --data VAL --config TMP/newer.json",
+        "eval MODEL --data VAL --config TMP/other.json",
+    ];
+    let names = [("MODEL", MODEL), ("VAL", VAL), ("LABELS", LABELS), ("CALIB", CALIB)];
+    let lines = lines.map(|line| {
+        names.iter().fold(line.to_owned(), |line, (name, path)| line.replace(name, path))
+    });
+    expect![[r#"
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val
+        error: there is nothing to compare with
+        hint: give --labels, --config or --uniform
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --metric top1
+        error: the following required arguments were not provided:
+          --labels <PATH>
+
+        Usage: mpq eval --data <PATH> --labels <PATH> --metric <NAME> <MODEL>
+
+        For more information, try '--help'.
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric f2
+        error: invalid value 'f2' for '--metric <NAME>': found metric `f2`, expected one of `top1`, `top5`, `miou`
+
+        For more information, try '--help'.
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric top1 --metric miou
+        error: metrics are `top1`, `miou`, expected all of them to take the same labels
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/none.csv
+        error: cannot read `TMP/none.csv`
+          caused by: No such file or directory (os error 2)
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/bad.csv
+        error: `TMP/bad.csv`, line 1: found the header `name,class`, expected `file,label` or `row,label`
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/few.csv --samples 3
+        error: `TMP/few.csv` has no label for sample `166.png`
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/labels.csv --samples 1
+        error: label is class 12, the network has 10 classes
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --uniform W8A8
+        error: the following required arguments were not provided:
+          --calib <PATH>
+
+        Usage: mpq eval --data <PATH> --uniform <CANDIDATE> --calib <PATH> <MODEL>
+
+        For more information, try '--help'.
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --uniform A8 --calib examples/digits/calib --samples 2
+        error: candidate `A8` has no weight bits, expected a pair such as `W8A8`
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --range minmax
+        error: `--range` is given without `--uniform`
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --config TMP/none.json
+        error: cannot read `TMP/none.json`
+          caused by: No such file or directory (os error 2)
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --config TMP/cut.json
+        error: `TMP/cut.json` is not a valid `mpq/config/1` file
+          caused by: EOF while parsing a string at line 4 column 49
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --config TMP/newer.json
+        error: `TMP/newer.json` has schema `mpq/config/2`, which is newer than `mpq/config/1`; a newer mpq reads it
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --config TMP/other.json
+        error: cannot use `TMP/other.json`
+          caused by: made for a model with SHA-256 `000095e25d36696570a4d1293e09d71dfd4ac4f851c486cd780a02105ccafcce`, expected `329695e25d36696570a4d1293e09d71dfd4ac4f851c486cd780a02105ccafcce`
+        exit 2
+    "#]].assert_eq(&sandbox.transcript(&lines.each_ref().map(String::as_str)));
+}

@@ -1,0 +1,6 @@
+//! The commands that look at a model or at mpq itself: `inspect`, `run`, `ops`, `schema`,
+//! `completions`.
+
+mod inspect;
+mod run_model;
+mod tables;
