@@ -8,5 +8,6 @@ mod layers;
 mod look;
 mod onnx_reader;
 mod quantizer;
+mod real_networks;
 mod run;
 mod test_data;

@@ -1,0 +1,153 @@
+"""The table of results in the README: accuracy and SQNR of every network, uniform and mixed.
+
+A cell is the accuracy on the whole validation set in percent (top-1; mean IoU for DeepLab) and the
+pooled SQNR in dB on the first 64 validation samples (45 for DeepLab). Ranges and sensitivities come
+from the first 64 calibration samples (32 for DeepLab), which are disjoint from the validation set.
+Every budget is a search on the same sensitivities. Columns after the uniform ones are budgets in
+BOPs relative to uniform W8A16.
+
+Finished cells are kept in `target/results` and taken from there as long as the binary is the
+same, so a run that was stopped goes on where it was.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import mpq
+from networks import Network, images, named
+
+UNIFORM = ["W8A16", "W8A8", "W4A8"]
+BUDGETS = ["0.5", "0.4", "0.35", "0.3"]
+SQNR_SAMPLES = 64
+
+
+class Kept:
+    """Finished work by key, in a file that is rewritten after each piece."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.entries = json.loads(path.read_text()) if path.exists() else {}
+
+    def get(self, key: list[str], compute):
+        name = " ".join(key)
+        if name not in self.entries:
+            start = time.monotonic()
+            self.entries[name] = compute()
+            print(f"{time.monotonic() - start:7.1f} s  {name}", file=sys.stderr)
+            partial = self.path.with_suffix(".partial")
+            partial.write_text(json.dumps(self.entries, indent=1))
+            partial.replace(self.path)
+        return self.entries[name]
+
+
+class Results:
+    def __init__(self, options):
+        self.options = options
+        options.work.mkdir(parents=True, exist_ok=True)
+        self.kept = Kept(options.work / "results.json")
+        binary = hashlib.sha256(options.mpq.read_bytes()).hexdigest()
+        self.settings = [options.range, binary[:16]]
+
+    def first(self, folder: str, count: int) -> Path:
+        """A folder with links to the first images of another."""
+        links = self.options.work / "first" / f"{folder.replace('/', '_')}_{count}"
+        links.mkdir(parents=True, exist_ok=True)
+        for path in images(self.options.test_data / folder)[:count]:
+            link = links / path.name
+            if not link.exists():
+                link.symlink_to(path.resolve())
+        return links
+
+    def calib(self, network: Network) -> Path:
+        return self.first(network.calib, network.calib_samples)
+
+    def mpq(self, command: str, network: Network, *args: object) -> str:
+        model = network.model(self.options.test_data)
+        return mpq.run(self.options.mpq, command, model, *args)
+
+    def sensitivities(self, network: Network) -> Path:
+        path = self.options.work / f"{'_'.join([network.name, *self.settings])}.json"
+        if not path.exists():
+            start = time.monotonic()
+            flags = ["--calib", self.calib(network), "--range", self.options.range, "-o", path]
+            self.mpq("sensitivity", network, *flags, *network.flags)
+            elapsed = time.monotonic() - start
+            print(f"{elapsed:7.1f} s  {network.name} sensitivities", file=sys.stderr)
+        return path
+
+    def evaluated(self, network: Network, *quantized: object) -> dict:
+        """Accuracies of the float and the quantized network, and the SQNR; by two evaluations."""
+        data = self.options.test_data
+        flags = [*quantized, "--json", *network.flags]
+        labels = ["--labels", data / network.labels, "--metric", network.metric]
+        whole = json.loads(
+            self.mpq("eval", network, "--data", data / network.val, *labels, *flags)
+        )
+        first = self.first(network.val, SQNR_SAMPLES)
+        few = json.loads(self.mpq("eval", network, "--data", first, *flags))
+        metric = network.metric.split("=")[0]
+        return {
+            "float": whole["float"][metric],
+            "accuracy": whole["quantized"][metric],
+            "sqnr_db": few["quantized"]["sqnr_db"],
+        }
+
+    def uniform(self, network: Network, candidate: str) -> dict:
+        calib = ["--calib", self.calib(network), "--range", self.options.range]
+        key = [network.name, candidate, *self.settings]
+        return self.kept.get(
+            key, lambda: self.evaluated(network, "--uniform", candidate, *calib)
+        )
+
+    def mixed(self, network: Network, budget: str) -> dict:
+        key = [network.name, budget, self.options.strategy, *self.settings]
+        return self.kept.get(key, lambda: self.searched(network, budget))
+
+    def searched(self, network: Network, budget: str) -> dict:
+        config = self.options.work / f"{network.name}_{budget}_{self.options.strategy}.json"
+        measured = ["--sensitivity", self.sensitivities(network), "--calib", self.calib(network)]
+        goal = ["--budget", budget, "--strategy", self.options.strategy]
+        self.mpq("search", network, *measured, *goal, "-o", config)
+        cost = json.loads(config.read_text())["cost"]
+        found = self.evaluated(network, "--config", config)
+        return found | {"relative_bops": cost["relative_bops"]}
+
+    def row(self, network: Network) -> str:
+        uniform = [self.uniform(network, candidate) for candidate in UNIFORM]
+        mixed = [self.mixed(network, budget) for budget in BUDGETS]
+        cells = [percent(uniform[0]["float"])]
+        cells += [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in uniform + mixed]
+        return f"| {network.name} | {' | '.join(cells)} |"
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def decibels(cell: dict) -> str:
+    """An SQNR that is null has no noise at all."""
+    return "no noise" if cell["sqnr_db"] is None else f"{cell['sqnr_db']:.1f}"
+
+
+def main() -> None:
+    options = mpq.parser(__doc__.splitlines()[0])
+    mpq.add_data_options(options)
+    options.add_argument("--strategy", default="pareto", help="how to search [default: pareto]")
+    options.add_argument("--range", default="mse", help="of weights and activations [default: mse]")
+    options.add_argument(
+        "--work", type=Path, default=mpq.ROOT / "target" / "results",
+        help="where finished cells, sensitivities and configurations are kept",
+    )
+    results = Results(options.parse_args())
+    columns = ["network", "float", *UNIFORM, *BUDGETS]
+    print(f"| {' | '.join(columns)} |")
+    print(f"| --- {'| --- ' * (len(columns) - 1)}|")
+    for network in named(results.options.networks):
+        print(results.row(network), flush=True)
+
+
+if __name__ == "__main__":
+    main()
