@@ -8,6 +8,7 @@ mod layers;
 mod look;
 mod onnx_reader;
 mod quantizer;
+mod readme;
 mod real_networks;
 mod run;
 mod test_data;
