@@ -297,7 +297,56 @@ pub fn read_sensitivity(
         measured.push(choices);
     }
     let signal = powers(&file.signal_power).ok_or_else(|| missing("list of outputs"))?;
-    Ok((Sensitivity { signal, groups: measured }, read_encodings(network, &file.encodings)))
+    let sensitivity = Sensitivity { signal, groups: measured };
+    check_samples(&sensitivity)?;
+    let encodings = read_encodings(network, &file.encodings);
+    check_encodings(network, &encodings)?;
+    Ok((sensitivity, encodings))
+}
+
+/// Every measurement must have a power for each sample.
+fn check_samples(sensitivity: &Sensitivity) -> Result<(), PipelineError> {
+    let expected = sensitivity.signal.0.first().map_or(0, Vec::len);
+    let noises = sensitivity.groups.iter().flatten().map(|measurement| &measurement.noise);
+    let mut powers = noises.chain([&sensitivity.signal]).flat_map(|powers| &powers.0);
+    match powers.find(|powers| powers.len() != expected) {
+        None => Ok(()),
+        Some(powers) => Err(PipelineError::Foreign {
+            what: "number of samples of a power",
+            found: powers.len().to_string(),
+            expected: expected.to_string(),
+        }),
+    }
+}
+
+/// Every quantizer must have an encoding for each width that its group may take.
+fn check_encodings(network: &Network, encodings: &Encodings) -> Result<(), PipelineError> {
+    let Network { graph, placement, groups, .. } = network;
+    let shape = |id: ValueId| graph.constant(id).map_or(&[][..], |c| &c.ty().shape);
+    let check = |by_bits: &std::collections::BTreeMap<Bits, Encoding>, bits: Bits, id: ValueId| {
+        let is_right = bits.is_float() || by_bits.get(&bits).is_some_and(|e| e.fits(shape(id)));
+        let name = || graph.value_name(id).to_owned();
+        is_right.then_some(()).ok_or_else(|| PipelineError::EncodingDoesNotFit { name: name() })
+    };
+    for group in &groups.groups {
+        for choice in &group.choices {
+            for (&id, by_bits) in placement.activations.iter().zip(&encodings.activations) {
+                if group.activations.contains(&id) {
+                    check(by_bits, choice.activation, id)?;
+                }
+            }
+            for &index in &group.operands {
+                let id = placement.operands[index].value;
+                check(&encodings.operands[index], choice.activation, id)?;
+            }
+            let Some(weight_bits) = choice.weight else { continue };
+            for &index in &group.weights {
+                let id = placement.weights[index].value;
+                check(&encodings.weights[index], weight_bits, id)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_encodings(network: &Network, file: &MeasuredEncodings) -> Encodings {

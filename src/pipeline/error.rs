@@ -61,7 +61,9 @@ pub enum PipelineError {
     #[error("the configuration names tensor `{name}`, which the network does not have")]
     UnknownTensor { name: String },
 
-    #[error("the configuration's encoding of `{name}` does not fit that tensor of the network")]
+    #[error(
+        "the file's encoding of `{name}` is missing or does not fit that tensor of the network"
+    )]
     EncodingDoesNotFit { name: String },
 
     #[error("the file's {what} is `{found}`, that of this model is `{expected}`")]

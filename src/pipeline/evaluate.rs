@@ -13,9 +13,9 @@ use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference
 use crate::metric::{self, Metric};
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
-use crate::quant::{Encoding, FakeQuantize};
+use crate::quant::FakeQuantize;
 use crate::sensitivity::MeasureError;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// A configuration from a file, applied to a graph: rounded constants and hooks.
 #[derive(Debug)]
@@ -37,6 +37,9 @@ impl Applied {
         let mut applied = Applied { constants: BTreeMap::new(), hooks: BTreeMap::new() };
         for (name, file) in config.encodings.activations.iter() {
             let encoding = artifacts::read_activation(file);
+            if !encoding.fits(&[]) {
+                return Err(PipelineError::EncodingDoesNotFit { name: name.to_owned() });
+            }
             applied.hooks.insert(find(name)?, FakeQuantize::new(encoding));
         }
         for (name, file) in config.encodings.weights.iter() {
@@ -44,7 +47,9 @@ impl Applied {
             let encoding = artifacts::read_weight(file);
             let constant = graph.constant(id);
             let constant = constant
-                .filter(|constant| fits(&encoding, &constant.ty().shape))
+                .filter(|constant| {
+                    constant.ty().dtype == DType::F32 && encoding.fits(&constant.ty().shape)
+                })
                 .ok_or_else(|| PipelineError::EncodingDoesNotFit { name: name.to_owned() })?;
             let mut tensor = constant.tensor().clone();
             encoding.fake_quantize(&mut tensor);
@@ -60,14 +65,6 @@ impl Applied {
             hooks: hooks.map(|(&id, hook)| (id, hook as _)).collect(),
         }
     }
-}
-
-fn fits(encoding: &Encoding, shape: &[usize]) -> bool {
-    let n_channels = match encoding.axis {
-        None => Some(1),
-        Some(axis) => shape.get(axis).copied(),
-    };
-    n_channels == Some(encoding.scales.len()) && encoding.zero_points.len() == encoding.scales.len()
 }
 
 /// What an evaluation looks at.

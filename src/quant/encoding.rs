@@ -79,6 +79,21 @@ impl Encoding {
         Encoding { bits, scheme, axis, scales, zero_points }
     }
 
+    /// Whether it could have been made for a tensor of this shape: a file may say anything.
+    pub fn fits(&self, shape: &[usize]) -> bool {
+        let n_channels = match self.axis {
+            None => Some(1),
+            Some(axis) => shape.get(axis).copied(),
+        };
+        if self.bits.is_float() || n_channels != Some(self.scales.len()) {
+            return false;
+        }
+        let (q_min, q_max) = self.scheme.limits(self.bits);
+        self.zero_points.len() == self.scales.len()
+            && self.scales.iter().all(|scale| scale.is_finite() && 0. < *scale)
+            && self.zero_points.iter().all(|zero_point| (q_min..=q_max).contains(zero_point))
+    }
+
     /// The real interval of slice `channel` that is represented: the ends of the grid.
     pub fn grid(&self, channel: usize) -> Range {
         let (q_min, q_max) = self.scheme.limits(self.bits);
@@ -180,6 +195,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_does_not_fit() {
+        let ranges = [Range::new(-7., 7.), Range::new(-14., 14.)];
+        let e = Encoding::new(bits(4), Scheme::SYMMETRIC, Some(1), &ranges);
+        assert!(e.fits(&[3, 2]) && !e.fits(&[2, 3]) && !e.fits(&[2]));
+        assert!(!Encoding { bits: Bits::FLOAT, ..e.clone() }.fits(&[3, 2]));
+        assert!(!Encoding { scales: vec![1., 0.], ..e.clone() }.fits(&[3, 2]));
+        assert!(!Encoding { zero_points: vec![0, 8], ..e.clone() }.fits(&[3, 2]));
+        assert!(!Encoding { zero_points: vec![0], ..e }.fits(&[3, 2]));
     }
 
     #[test]

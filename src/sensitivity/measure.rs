@@ -23,6 +23,11 @@ pub enum MeasureError {
         "output `{output}` has shape {found:?}, expected {expected} samples along its first axis"
     )]
     Batch { output: usize, found: Vec<usize>, expected: usize },
+
+    #[error(
+        "output `{output}` has shape {found:?} when quantized, expected {expected:?}, that in float"
+    )]
+    Shape { output: usize, found: Vec<usize>, expected: Vec<usize> },
 }
 
 /// What measuring needs.
@@ -173,6 +178,13 @@ impl<'a> Measurer<'a> {
         for (index, &output) in outputs.iter().enumerate() {
             let (float, changed) = tensors(output);
             let float = float.expect("a pass gives all outputs");
+            if let Some(changed) = changed.filter(|changed| changed.shape() != float.shape()) {
+                return Err(MeasureError::Shape {
+                    output: index,
+                    found: changed.shape().to_vec(),
+                    expected: float.shape().to_vec(),
+                });
+            }
             let batch = feed.batch();
             if 1 < batch && float.shape().first() != Some(&batch) {
                 return Err(MeasureError::Batch {

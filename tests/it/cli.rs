@@ -1,6 +1,7 @@
 //! The command line through the real binary: whole outputs, exit codes, files.
 
 mod bad_data;
+mod bad_files;
 mod bad_flags;
 mod bad_models;
 mod eval;
