@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 pub use reference::Reference;
 
-use crate::graph::ValueId;
+use crate::graph::{Node, ValueId};
 use crate::ops::OpError;
 use crate::tensor::{Tensor, TensorType};
 
@@ -64,14 +64,28 @@ pub enum RunError {
     #[error("node `{node}` ({op_type}) with inputs {}: {error}", types_text(inputs))]
     Node { node: String, op_type: String, inputs: Vec<Option<TensorType>>, error: OpError },
 
-    #[error("node `{node}` ({op_type}) would make {found} bytes, more than the limit of {limit}")]
-    TooLarge { node: String, op_type: String, found: usize, limit: usize },
-
     #[error("input `{name}` is {found}, expected {expected}")]
     Input { name: String, found: TensorType, expected: String },
 
     #[error("found {found} inputs, expected {expected}")]
     InputCount { found: usize, expected: usize },
+}
+
+impl RunError {
+    fn of_node(node: &Node, inputs: &[Option<Tensor>], error: OpError) -> RunError {
+        let inputs = &inputs[..node.n_operands];
+        let inputs = inputs.iter().map(|input| input.as_ref().map(Tensor::ty)).collect();
+        RunError::Node { node: node.name.clone(), op_type: node.op_type.clone(), inputs, error }
+    }
+
+    /// The error as the node that has the subgraph sees it.
+    fn in_body(self) -> OpError {
+        match self {
+            RunError::Node { node, op_type, error, .. } => OpError::body(&node, &op_type, error),
+            // A subgraph is passed what its node has checked.
+            other => OpError::NotSupported { what: other.to_string() },
+        }
+    }
 }
 
 fn types_text(types: &[Option<TensorType>]) -> String {

@@ -1,64 +1,37 @@
 //! The reference engine: node by node, each operator's `eval`.
 
+use std::collections::BTreeMap;
+
 use crate::exec::{Changes, Engine, Keep, RunError, Values};
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
-use crate::ops::{Input, Inputs, NoBodies};
+use crate::ops::{Bodies, Input, Inputs, OpError};
 use crate::tensor::{Tensor, TensorType};
 
 /// Evaluates one node after the other; what tests trust.
 #[derive(Debug)]
 pub struct Reference<'g> {
-    graph: &'g Graph,
-    /// For every value the last node that reads it.
-    last_reader: Vec<Option<NodeId>>,
+    main: Scope<'g>,
     limit_bytes: usize,
 }
 
-impl<'g> Reference<'g> {
-    /// No node may make more than `limit_bytes` at once.
-    pub fn new(graph: &'g Graph, limit_bytes: usize) -> Reference<'g> {
-        let last_reader = graph.readers().iter().map(|list| list.last().copied()).collect();
-        Reference { graph, last_reader, limit_bytes }
-    }
+/// A graph with what is worth knowing before it runs.
+#[derive(Debug)]
+struct Scope<'g> {
+    graph: &'g Graph,
+    /// For every value the last node that reads it.
+    last_reader: Vec<Option<NodeId>>,
+    /// Of the nodes that have subgraphs.
+    bodies: BTreeMap<NodeId, Vec<Scope<'g>>>,
+}
 
-    fn evaluate(
-        &self,
-        node: &Node,
-        value: impl Fn(ValueId) -> Option<Tensor>,
-    ) -> Result<Vec<Tensor>, RunError> {
-        let tensors: Vec<Option<Tensor>> =
-            node.inputs.iter().map(|id| id.and_then(&value)).collect();
-        let types: Vec<Option<TensorType>> =
-            tensors.iter().map(|t| t.as_ref().map(Tensor::ty)).collect();
-        let items: Vec<Option<Input<'_>>> = types
-            .iter()
-            .zip(&tensors)
-            .map(|(ty, value)| Some(Input { ty: ty.as_ref()?, value: value.as_ref() }))
-            .collect();
-        let inputs = Inputs::new(&items, node.n_outputs());
-        let outputs = node.operator.infer(&inputs).and_then(|output_types| {
-            let found =
-                output_types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
-            if self.limit_bytes < found {
-                return Ok(Err(found));
-            }
-            node.operator.eval(&inputs, &mut NoBodies).map(Ok)
-        });
-        match outputs {
-            Ok(Ok(outputs)) => Ok(outputs),
-            Ok(Err(found)) => Err(RunError::TooLarge {
-                node: node.name.clone(),
-                op_type: node.op_type.clone(),
-                found,
-                limit: self.limit_bytes,
-            }),
-            Err(error) => Err(RunError::Node {
-                node: node.name.clone(),
-                op_type: node.op_type.clone(),
-                inputs: types,
-                error,
-            }),
-        }
+impl<'g> Scope<'g> {
+    fn new(graph: &'g Graph) -> Scope<'g> {
+        let last_reader = graph.readers().iter().map(|list| list.last().copied()).collect();
+        let with_bodies = graph.nodes().filter(|(_, node)| !node.bodies.is_empty());
+        let scopes =
+            |node: &'g Node| node.bodies.iter().map(|body| Scope::new(&body.graph)).collect();
+        let bodies = with_bodies.map(|(id, node)| (id, scopes(node))).collect();
+        Scope { graph, last_reader, bodies }
     }
 
     /// Frees what no later node reads.
@@ -90,6 +63,109 @@ impl<'g> Reference<'g> {
     }
 }
 
+impl<'g> Reference<'g> {
+    /// No node may make more than `limit_bytes` at once.
+    pub fn new(graph: &'g Graph, limit_bytes: usize) -> Reference<'g> {
+        Reference { main: Scope::new(graph), limit_bytes }
+    }
+
+    /// All nodes in turn; `values` holds what is given.
+    fn pass(
+        &self,
+        scope: &Scope<'_>,
+        mut values: Vec<Option<Tensor>>,
+        changes: &Changes<'_>,
+        keep: Keep,
+    ) -> Result<Vec<Option<Tensor>>, RunError> {
+        for (id, node) in scope.graph.nodes() {
+            let value =
+                |id: ValueId| values[id.index()].clone().or_else(|| scope.constant(id, changes));
+            let outputs = self.evaluate(scope, id, node, value)?;
+            for (output, tensor) in node.outputs.iter().zip(outputs) {
+                let Some(output) = output else { continue };
+                values[output.index()] = Some(hooked(*output, tensor, changes));
+            }
+            if keep == Keep::Outputs {
+                scope.drop_unneeded(id, node, &mut values);
+            }
+        }
+        scope.add_constant_outputs(&mut values, changes);
+        Ok(values)
+    }
+
+    fn evaluate(
+        &self,
+        scope: &Scope<'_>,
+        id: NodeId,
+        node: &Node,
+        value: impl Fn(ValueId) -> Option<Tensor>,
+    ) -> Result<Vec<Tensor>, RunError> {
+        let tensors: Vec<Option<Tensor>> =
+            node.inputs.iter().map(|id| id.and_then(&value)).collect();
+        let types: Vec<Option<TensorType>> =
+            tensors.iter().map(|t| t.as_ref().map(Tensor::ty)).collect();
+        let items: Vec<Option<Input<'_>>> = types
+            .iter()
+            .zip(&tensors)
+            .map(|(ty, value)| Some(Input { ty: ty.as_ref()?, value: value.as_ref() }))
+            .collect();
+        let scopes = scope.bodies.get(&id).map_or(&[][..], Vec::as_slice);
+        let mut bodies = Running { engine: self, node, scopes, tensors: &tensors };
+        let body_types = node.body_types(&items);
+        let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
+        let inputs = inputs.with_bodies(&body_types);
+        let outputs = match node.operator.infer(&inputs) {
+            Ok(types) => match total_bytes(&types) {
+                found if found <= self.limit_bytes => node.operator.eval(&inputs, &mut bodies),
+                found => Err(OpError::OverLimit { found, limit: self.limit_bytes }),
+            },
+            Err(OpError::NeedsRun) => node.operator.eval(&inputs, &mut bodies),
+            Err(error) => Err(error),
+        };
+        outputs.map_err(|error| RunError::of_node(node, &tensors, error))
+    }
+}
+
+fn total_bytes(types: &[TensorType]) -> usize {
+    types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()))
+}
+
+/// The subgraphs of a node that is being evaluated.
+struct Running<'a, 'g> {
+    engine: &'a Reference<'g>,
+    node: &'a Node,
+    scopes: &'a [Scope<'g>],
+    /// All inputs of the node, captured ones too.
+    tensors: &'a [Option<Tensor>],
+}
+
+impl Bodies for Running<'_, '_> {
+    fn run(&mut self, body: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, OpError> {
+        let (Some(scope), Some(spec)) = (self.scopes.get(body), self.node.bodies.get(body)) else {
+            return Err(OpError::MissingBody { body });
+        };
+        let mut values: Vec<Option<Tensor>> = vec![None; scope.graph.n_values()];
+        for (id, tensor) in spec.inputs.iter().zip(inputs) {
+            values[id.index()] = Some(tensor);
+        }
+        for &(position, id) in &spec.captures {
+            values[id.index()] = self.tensors[position].clone();
+        }
+        let values = self.engine.pass(scope, values, &Changes::default(), Keep::Outputs);
+        let values = values.map_err(RunError::in_body)?;
+        let output = |id: &ValueId| {
+            values[id.index()].clone().ok_or_else(|| OpError::MissingInput {
+                name: scope.graph.value_name(*id).to_owned(),
+            })
+        };
+        scope.graph.outputs().iter().map(output).collect()
+    }
+
+    fn limit_bytes(&self) -> usize {
+        self.engine.limit_bytes
+    }
+}
+
 impl Engine for Reference<'_> {
     fn run(
         &self,
@@ -97,64 +173,53 @@ impl Engine for Reference<'_> {
         changes: &Changes<'_>,
         keep: Keep,
     ) -> Result<Values, RunError> {
-        check_inputs(self.graph, inputs)?;
-        let mut values: Vec<Option<Tensor>> = vec![None; self.graph.n_values()];
-        for (input, tensor) in self.graph.inputs().iter().zip(inputs) {
+        let graph = self.main.graph;
+        check_inputs(graph, inputs)?;
+        let mut values: Vec<Option<Tensor>> = vec![None; graph.n_values()];
+        for (input, tensor) in graph.inputs().iter().zip(inputs) {
             values[input.value.index()] = Some(hooked(input.value, tensor.clone(), changes));
         }
-        for (id, node) in self.graph.nodes() {
-            let value =
-                |id: ValueId| values[id.index()].clone().or_else(|| self.constant(id, changes));
-            let outputs = self.evaluate(node, value)?;
-            for (output, tensor) in node.outputs.iter().zip(outputs) {
-                let Some(output) = output else { continue };
-                values[output.index()] = Some(hooked(*output, tensor, changes));
-            }
-            if keep == Keep::Outputs {
-                self.drop_unneeded(id, node, &mut values);
-            }
-        }
-        self.add_constant_outputs(&mut values, changes);
-        Ok(Values(values))
+        self.pass(&self.main, values, changes, keep).map(Values)
     }
 
     fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError> {
-        let mut fresh: Vec<Option<Tensor>> = vec![None; self.graph.n_values()];
+        let (scope, graph) = (&self.main, self.main.graph);
+        let mut fresh: Vec<Option<Tensor>> = vec![None; graph.n_values()];
         let rehooked = |id: ValueId| {
             changes.hooks.contains_key(&id).then(|| {
                 let value = base.get(id).expect("`base` kept all values").clone();
                 hooked(id, value, changes)
             })
         };
-        for input in self.graph.inputs() {
+        for input in graph.inputs() {
             fresh[input.value.index()] = rehooked(input.value);
         }
-        for (id, node) in self.graph.nodes() {
+        for (id, node) in graph.nodes() {
             let is_changed = node.present_inputs().any(|(_, input)| {
                 fresh[input.index()].is_some() || changes.constants.contains_key(&input)
             });
             if is_changed {
                 let value = |id: ValueId| {
                     let known = fresh[id.index()].clone().or_else(|| base.get(id).cloned());
-                    known.or_else(|| self.constant(id, changes))
+                    known.or_else(|| scope.constant(id, changes))
                 };
-                let outputs = self.evaluate(node, value)?;
+                let outputs = self.evaluate(scope, id, node, value)?;
                 for (output, tensor) in node.outputs.iter().zip(outputs) {
                     let Some(output) = output else { continue };
                     fresh[output.index()] = Some(hooked(*output, tensor, changes));
                 }
-                self.drop_unneeded(id, node, &mut fresh);
+                scope.drop_unneeded(id, node, &mut fresh);
             } else {
                 for output in node.present_outputs() {
                     fresh[output.index()] = rehooked(output);
                 }
             }
         }
-        for &output in self.graph.outputs() {
+        for &output in graph.outputs() {
             let slot = &mut fresh[output.index()];
             *slot = slot.take().or_else(|| base.get(output).cloned());
         }
-        self.add_constant_outputs(&mut fresh, changes);
+        scope.add_constant_outputs(&mut fresh, changes);
         Ok(Values(fresh))
     }
 }
@@ -286,7 +351,7 @@ mod tests {
         let wrong = Tensor::full(&[1, 3, 5, 6], 0_f32);
         let text = "input `x` is float32 [1, 3, 5, 6], expected float32 [1, 3, 6, 6]";
         assert_eq!(run(1 << 20, &[wrong]), text);
-        let text = "node `stem` (Conv) would make 256 bytes, more than the limit of 255";
+        let text = "node `stem` (Conv) with inputs float32 [1, 3, 6, 6], float32 [4, 3, 3, 3]: would make 256 bytes, more than the limit of 255";
         assert_eq!(run(255, &inputs(&graph)), text);
     }
 

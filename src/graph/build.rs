@@ -1,9 +1,9 @@
 //! [`Builder`]: makes a [`Graph`] from named parts; checks names, sorts nodes, finds cycles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::graph::{Constant, Dim, Graph, GraphInput, Node, NodeId, Value, ValueId};
+use crate::graph::{Body, Constant, Dim, Graph, GraphInput, Node, NodeId, Value, ValueId};
 use crate::ops::{AttrValue, Operator};
 use crate::tensor::DType;
 
@@ -34,6 +34,23 @@ pub struct NodeSpec {
     pub operator: Arc<dyn Operator>,
     pub inputs: Vec<Option<String>>,
     pub outputs: Vec<Option<String>>,
+    pub bodies: Vec<BodySpec>,
+}
+
+/// A subgraph before what it reads of the graph around it has ids there.
+#[derive(Debug)]
+pub struct BodySpec {
+    graph: Graph,
+    inputs: Vec<ValueId>,
+    captures: Vec<(String, ValueId)>,
+}
+
+impl NodeSpec {
+    /// The names that the node and its subgraphs read.
+    fn reads(&self) -> impl Iterator<Item = &String> {
+        let captured = self.bodies.iter().flat_map(|body| &body.captures);
+        self.inputs.iter().flatten().chain(captured.map(|(name, _)| name))
+    }
 }
 
 /// Collects the parts of a graph.
@@ -42,6 +59,8 @@ pub struct Builder {
     graph: Graph,
     ids: BTreeMap<String, ValueId>,
     specs: Vec<NodeSpec>,
+    /// Inputs of a subgraph.
+    formal: Vec<ValueId>,
 }
 
 impl Builder {
@@ -53,6 +72,13 @@ impl Builder {
     pub fn input(&mut self, name: &str, dtype: DType, dims: Vec<Dim>) -> Result<(), BuildError> {
         let value = self.define(name, None)?;
         self.graph.inputs.push(GraphInput { value, dtype, dims });
+        Ok(())
+    }
+
+    /// An input of a subgraph: its type is known when the subgraph runs.
+    pub fn formal_input(&mut self, name: &str) -> Result<(), BuildError> {
+        let value = self.define(name, None)?;
+        self.formal.push(value);
         Ok(())
     }
 
@@ -87,6 +113,18 @@ impl Builder {
         Ok(self.graph)
     }
 
+    /// As [`finish`](Builder::finish) for a subgraph: a name that nothing here gives is one of the
+    /// graph around it.
+    pub fn finish_body(mut self, outputs: &[String]) -> Result<BodySpec, BuildError> {
+        let read = self.specs.iter().flat_map(NodeSpec::reads).chain(outputs);
+        let missing = read.filter(|name| !self.contains(name)).cloned();
+        let missing: BTreeSet<String> = missing.collect();
+        let capture = |name: String| Ok((name.clone(), self.define(&name, None)?));
+        let captures = missing.into_iter().map(capture).collect::<Result<Vec<_>, _>>()?;
+        let inputs = std::mem::take(&mut self.formal);
+        Ok(BodySpec { graph: self.finish(outputs)?, inputs, captures })
+    }
+
     fn define(&mut self, name: &str, constant: Option<Constant>) -> Result<ValueId, BuildError> {
         let id = ValueId::new(self.graph.values.len());
         if self.ids.insert(name.to_owned(), id).is_some() {
@@ -103,11 +141,23 @@ impl Builder {
                 BuildError::UnknownInput { node: spec.name.clone(), name: name.clone() }
             }),
         };
-        let inputs: Result<Vec<_>, BuildError> = spec.inputs.iter().map(find).collect();
-        let outputs: Result<Vec<_>, BuildError> = spec.outputs.iter().map(find).collect();
+        let mut inputs = spec.inputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let n_operands = inputs.len();
+        let outputs = spec.outputs.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut bodies = Vec::new();
+        for body in spec.bodies {
+            let mut captures = Vec::new();
+            for (name, inner) in body.captures {
+                captures.push((inputs.len(), inner));
+                inputs.push(find(&Some(name))?);
+            }
+            bodies.push(Body { graph: body.graph, inputs: body.inputs, captures });
+        }
         Ok(Node {
-            inputs: inputs?,
-            outputs: outputs?,
+            inputs,
+            n_operands,
+            outputs,
+            bodies,
             name: spec.name,
             domain: spec.domain,
             op_type: spec.op_type,
@@ -194,6 +244,7 @@ mod tests {
             operator: ops::read("", "Relu", 14, Attrs::default()).unwrap().into(),
             inputs: vec![Some(input.to_owned())],
             outputs: vec![Some(output.to_owned())],
+            bodies: Vec::new(),
         }
     }
 

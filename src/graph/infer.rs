@@ -53,7 +53,10 @@ impl Types {
             }
         };
         let items: Option<Vec<Option<Input<'_>>>> = node.inputs.iter().map(input).collect();
-        Some(f(&Inputs::new(&items?, node.n_outputs())))
+        let items = items?;
+        let bodies = node.body_types(&items);
+        let operands = &items[..node.n_operands];
+        Some(f(&Inputs::new(operands, node.n_outputs()).with_bodies(&bodies)))
     }
 
     /// The types of all outputs of a node; `None` if one is not known.
@@ -68,14 +71,38 @@ impl Types {
 /// If there are not as many types as inputs.
 pub fn infer(graph: &Graph, inputs: &[TensorType]) -> Types {
     assert_eq!(inputs.len(), graph.inputs().len(), "a type for each input");
-    let mut types = Types {
-        types: graph.values.iter().map(|v| v.constant.as_ref().map(|c| c.ty().clone())).collect(),
-        values: graph.values.iter().map(|v| small_value(v.constant.as_ref())).collect(),
-        errors: Vec::new(),
-    };
+    let mut types = of_constants(graph);
     for (input, ty) in graph.inputs().iter().zip(inputs) {
         types.types[input.value.index()] = Some(ty.clone());
     }
+    infer_nodes(graph, &mut types);
+    types
+}
+
+/// The same for a subgraph, given what is passed to it or captured.
+pub(super) fn infer_body<'a>(
+    graph: &Graph,
+    given: impl Iterator<Item = (ValueId, Input<'a>)>,
+) -> Types {
+    let mut types = of_constants(graph);
+    for (id, input) in given {
+        types.types[id.index()] = Some(input.ty.clone());
+        types.values[id.index()] =
+            input.value.filter(|value| value.len() <= LARGEST_LOOKED_INTO).cloned();
+    }
+    infer_nodes(graph, &mut types);
+    types
+}
+
+fn of_constants(graph: &Graph) -> Types {
+    Types {
+        types: graph.values.iter().map(|v| v.constant.as_ref().map(|c| c.ty().clone())).collect(),
+        values: graph.values.iter().map(|v| small_value(v.constant.as_ref())).collect(),
+        errors: Vec::new(),
+    }
+}
+
+fn infer_nodes(graph: &Graph, types: &mut Types) {
     for (_, node) in graph.nodes() {
         let result = types.with_inputs(node, |inputs| infer_node(node, inputs));
         match result {
@@ -92,7 +119,6 @@ pub fn infer(graph: &Graph, inputs: &[TensorType]) -> Types {
             }
         }
     }
-    types
 }
 
 fn small_value(constant: Option<&crate::graph::Constant>) -> Option<Tensor> {
@@ -108,16 +134,10 @@ fn infer_node(node: &Node, inputs: &Inputs<'_>) -> Result<Known, OpError> {
     let all_known = (0..inputs.len())
         .all(|i| inputs.get(i).is_none_or(|input| input.value.is_some()))
         || !node.operator.reads_values();
-    if !small || !all_known {
+    if !small || !all_known || !node.bodies.is_empty() {
         let values = vec![None; types.len()];
         return Ok((types, values));
     }
-    match node.operator.eval(inputs, &mut NoBodies) {
-        Ok(values) => Ok((types, values.into_iter().map(Some).collect())),
-        Err(OpError::MissingBody { .. }) => {
-            let values = vec![None; types.len()];
-            Ok((types, values))
-        }
-        Err(error) => Err(error),
-    }
+    let values = node.operator.eval(inputs, &mut NoBodies)?;
+    Ok((types, values.into_iter().map(Some).collect()))
 }

@@ -4,9 +4,11 @@
 //! has at most one producer; ids are indices. Names are for people and files, never for lookup
 //! after loading.
 
+mod body;
 mod build;
 mod constant;
 mod infer;
+mod inline;
 pub mod patterns;
 mod simplify;
 #[cfg(test)]
@@ -15,7 +17,8 @@ pub(crate) mod testing;
 use std::fmt;
 use std::sync::Arc;
 
-pub use build::{BuildError, Builder, NodeSpec};
+pub use body::Body;
+pub use build::{BodySpec, BuildError, Builder, NodeSpec};
 pub use constant::Constant;
 pub use infer::{NodeError, Types, infer};
 pub use simplify::simplify;
@@ -66,10 +69,15 @@ pub struct Node {
     pub opset: u16,
     pub attrs: Vec<(String, AttrValue)>,
     pub operator: Arc<dyn Operator>,
-    /// By position; `None` for an optional input that is left out.
+    /// By position; `None` for an optional input that is left out. Behind the operator's own stand
+    /// the values that its subgraphs read of the graph around them.
     pub inputs: Vec<Option<ValueId>>,
+    /// How many of the inputs are the operator's own.
+    pub n_operands: usize,
     /// By position; `None` for an output that no one asked for.
     pub outputs: Vec<Option<ValueId>>,
+    /// The subgraphs, by the number that the operator knows them by.
+    pub bodies: Vec<Body>,
 }
 
 impl Node {
@@ -181,6 +189,14 @@ impl Graph {
     /// All nodes, in the order of evaluation.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> + '_ {
         self.nodes.iter().enumerate().map(|(index, node)| (NodeId::new(index), node))
+    }
+
+    /// All nodes, each before those of its subgraphs.
+    pub fn visit_nodes<'a>(&'a self, visit: &mut impl FnMut(&'a Node)) {
+        for node in &self.nodes {
+            visit(node);
+            node.bodies.iter().for_each(|body| body.graph.visit_nodes(visit));
+        }
     }
 
     pub fn n_nodes(&self) -> usize {

@@ -1,10 +1,12 @@
-//! Simplification: what needs no input is computed once, what does nothing is dropped, and a
-//! BatchNormalization behind a linear operator is folded into its weights.
+//! Simplification: what needs no input is computed once, an `If` with a known condition gives way
+//! to its branch, what does nothing is dropped, and a BatchNormalization behind a linear operator is
+//! folded into its weights.
 //!
 //! `BN(x) = scale * (x - mean) / sqrt(var + epsilon) + bias`, so with `a = scale / sqrt(var +
 //! epsilon)` the weights of output channel c become `a_c w_c` and the bias `a_c (b_c - mean_c) +
 //! bias_c`; in f64, rounded once.
 
+use crate::graph::inline::inline_known_branches;
 use crate::graph::{Constant, Graph, Node, NodeId, Value, ValueId};
 use crate::ops::{AttrValue, Input, Inputs, NoBodies};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -15,6 +17,9 @@ const LARGEST_FOLDED_BYTES: usize = 16 << 20;
 /// The same network with less to do; outputs differ by roundings only.
 pub fn simplify(mut graph: Graph) -> Graph {
     fold_constants(&mut graph);
+    while inline_known_branches(&mut graph) {
+        fold_constants(&mut graph);
+    }
     drop_identities(&mut graph);
     fold_batch_normalizations(&mut graph);
     drop_dead_nodes(&mut graph);
@@ -39,6 +44,9 @@ fn fold_constants(graph: &mut Graph) {
 }
 
 fn evaluate_constant(graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
+    if !node.bodies.is_empty() {
+        return None;
+    }
     let constants: Option<Vec<Option<&Constant>>> = node
         .inputs
         .iter()
@@ -52,7 +60,7 @@ fn evaluate_constant(graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
         .zip(&types)
         .map(|(c, ty)| Some(Input { ty: (*ty)?, value: Some((*c)?.tensor()) }))
         .collect();
-    let inputs = Inputs::new(&items, node.n_outputs());
+    let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
     let outputs = node.operator.infer(&inputs).ok()?;
     let size_after = outputs.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
     if size_after > LARGEST_FOLDED_BYTES.max(size_before) {
@@ -228,6 +236,7 @@ fn apply_fold(graph: &mut Graph, fold: Fold) {
     node.inputs.resize(node.inputs.len().max(B + 1), None);
     node.inputs[W] = Some(weight);
     node.inputs[B] = Some(bias);
+    node.n_operands = node.inputs.len();
     node.outputs[0] = output;
 }
 

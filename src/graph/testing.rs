@@ -60,6 +60,7 @@ impl Net {
             operator: std::sync::Arc::new(ops::Unsupported(ops::OpError::UnknownOperator)),
             inputs: inputs.iter().map(|name| Some((*name).to_owned())).collect(),
             outputs: vec![Some(output.to_owned())],
+            bodies: Vec::new(),
         };
         self.specs.push((spec, BTreeMap::new()));
         self

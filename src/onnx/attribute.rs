@@ -6,11 +6,11 @@ use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::tensor;
 use crate::ops::{AttrValue, OpError};
 
-/// The value of an attribute. Subgraphs are numbered within their node by `n_bodies`.
+/// The value of an attribute; a subgraph gets the number `body`.
 pub(super) fn attribute(
     proto: &AttributeProto,
     external: &External,
-    n_bodies: &mut usize,
+    body: usize,
 ) -> Result<AttrValue, OpError> {
     let name = proto.name();
     let not_supported = |what: &str| OpError::NotSupported {
@@ -48,10 +48,7 @@ pub(super) fn attribute(
                 }
             })
         }
-        AttributeType::Graph => {
-            *n_bodies += 1;
-            Ok(AttrValue::Body(*n_bodies - 1))
-        }
+        AttributeType::Graph if proto.g.is_some() => Ok(AttrValue::Body(body)),
         other => Err(not_supported(other.as_str_name())),
     }
 }

@@ -34,6 +34,9 @@ pub enum LoadError {
     #[error("`{}` has nodes that {}{}", path.display(), verdict(nodes), Lines(nodes))]
     Nodes { path: PathBuf, nodes: Vec<NodeError> },
 
+    #[error("`{}` is not supported: with its functions it has more than {limit} nodes", path.display())]
+    TooManyNodes { path: PathBuf, limit: usize },
+
     #[error("dimension `{name}` is not one of the model's free ones, expected {expected}")]
     Dim { name: String, expected: String },
 }

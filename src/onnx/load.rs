@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::graph::{Builder, Constant, Dim, Graph, NodeError, NodeSpec};
-use crate::onnx::attribute::attribute;
+use crate::graph::{BuildError, Builder, Constant, Dim, Graph, NodeError};
 use crate::onnx::error::{InputProblem, LoadError};
 use crate::onnx::external::External;
 use crate::onnx::file::read_model;
+use crate::onnx::frame::{Frame, FunctionId, functions};
 use crate::onnx::proto::tensor_shape_proto::dimension::Value as DimValue;
 use crate::onnx::proto::type_proto::Value as TypeValue;
-use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::onnx::upgrade::{RawNode, upgrade};
+use crate::onnx::proto::{
+    FunctionProto, GraphProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use crate::onnx::{sparse, tensor};
-use crate::ops::{self, Attrs, NEWEST_OPSET, OpError, Operator, Unsupported};
+use crate::ops::NEWEST_OPSET;
 
 /// The oldest opset of the default domain that is read.
-const OLDEST_OPSET: u16 = 7;
+const OLDEST_OPSET: u16 = 1;
 
 /// A network as it is in its file, and what is known of the file.
 #[derive(Debug)]
@@ -51,19 +52,24 @@ pub fn load(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model, LoadEr
 pub fn load_lenient(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model, LoadError> {
     let (proto, bytes) = read_model(path).map_err(LoadError::File)?;
     let external = External::beside(path);
-    let opsets = opsets(path, &proto)?;
+    let opsets = opsets(path, &proto.opset_import)?;
+    if opsets.is_empty() {
+        return Err(LoadError::NoOpset { path: path.to_owned() });
+    }
     let empty = GraphProto::default();
     let graph = proto.graph.as_ref().unwrap_or(&empty);
     check_dims(graph, dims)?;
+    let frame = Frame::of_model(opsets.clone());
     let mut loader = Loader {
         path,
         builder: Builder::new(graph.name()),
         external: &external,
-        opsets: &opsets,
+        functions: functions(&proto),
         dims,
         bad_nodes: Vec::new(),
+        n_nodes: 0,
     };
-    let graph = loader.graph(graph)?;
+    let graph = loader.main_graph(graph, &frame)?;
     Ok(Model {
         graph,
         bad_nodes: loader.bad_nodes,
@@ -73,9 +79,13 @@ pub fn load_lenient(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model
     })
 }
 
-fn opsets(path: &Path, proto: &ModelProto) -> Result<BTreeMap<String, u16>, LoadError> {
+/// The version of every domain that a model or a function imports.
+pub(super) fn opsets(
+    path: &Path,
+    imports: &[OperatorSetIdProto],
+) -> Result<BTreeMap<String, u16>, LoadError> {
     let mut opsets = BTreeMap::new();
-    for import in &proto.opset_import {
+    for import in imports {
         let domain = normal_domain(import.domain());
         let found = import.version();
         let is_default = domain.is_empty();
@@ -89,13 +99,10 @@ fn opsets(path: &Path, proto: &ModelProto) -> Result<BTreeMap<String, u16>, Load
         })?;
         opsets.insert(domain.to_owned(), version);
     }
-    if opsets.is_empty() {
-        return Err(LoadError::NoOpset { path: path.to_owned() });
-    }
     Ok(opsets)
 }
 
-fn normal_domain(domain: &str) -> &str {
+pub(super) fn normal_domain(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }
 
@@ -126,19 +133,35 @@ fn tensor_shape(info: &ValueInfoProto) -> Option<&crate::onnx::proto::TensorShap
     }
 }
 
-struct Loader<'a> {
-    path: &'a Path,
-    builder: Builder,
-    external: &'a External,
-    opsets: &'a BTreeMap<String, u16>,
-    dims: &'a BTreeMap<String, usize>,
-    bad_nodes: Vec<NodeError>,
+/// What is being loaded, and the graph that is being built: the main one or a subgraph.
+pub(super) struct Loader<'a> {
+    pub(super) path: &'a Path,
+    pub(super) builder: Builder,
+    pub(super) external: &'a External,
+    pub(super) functions: BTreeMap<FunctionId, &'a FunctionProto>,
+    pub(super) dims: &'a BTreeMap<String, usize>,
+    pub(super) bad_nodes: Vec<NodeError>,
+    pub(super) n_nodes: usize,
 }
 
 impl Loader<'_> {
-    fn graph(&mut self, proto: &GraphProto) -> Result<Graph, LoadError> {
+    fn main_graph(&mut self, proto: &GraphProto, frame: &Frame) -> Result<Graph, LoadError> {
+        self.constants(proto, frame)?;
+        // Before IR version 4 every initializer was an input as well.
+        let initializers = initializer_names(proto);
+        for input in proto.input.iter().filter(|input| !initializers.contains(input.name())) {
+            self.input(input)?;
+        }
+        self.nodes(&proto.node, frame)?;
+        let outputs: Vec<String> = proto.output.iter().map(|o| o.name().to_owned()).collect();
+        let builder = std::mem::take(&mut self.builder);
+        builder.finish(&outputs).map_err(|source| self.build_error(source))
+    }
+
+    /// The initializers of a graph or subgraph.
+    pub(super) fn constants(&mut self, proto: &GraphProto, frame: &Frame) -> Result<(), LoadError> {
         for initializer in &proto.initializer {
-            self.initializer(initializer)?;
+            self.initializer(initializer, frame)?;
         }
         for sparse in &proto.sparse_initializer {
             let name = sparse::name(sparse);
@@ -149,28 +172,20 @@ impl Loader<'_> {
                     source,
                 }
             })?;
-            self.build(|builder| builder.constant(name, tensor.into()))?;
+            let name = frame.value(name);
+            self.build(|builder| builder.constant(&name, tensor.into()))?;
         }
-        // Before IR version 4 every initializer was an input as well.
-        let initializers = initializer_names(proto);
-        for input in proto.input.iter().filter(|input| !initializers.contains(input.name())) {
-            self.input(input)?;
-        }
-        for (index, node) in proto.node.iter().enumerate() {
-            self.node(index, node)?;
-        }
-        let outputs: Vec<String> = proto.output.iter().map(|o| o.name().to_owned()).collect();
-        let builder = std::mem::take(&mut self.builder);
-        builder.finish(&outputs).map_err(|source| self.build_error(source))
+        Ok(())
     }
 
-    fn initializer(&mut self, proto: &TensorProto) -> Result<(), LoadError> {
+    fn initializer(&mut self, proto: &TensorProto, frame: &Frame) -> Result<(), LoadError> {
         let name = proto.name();
         let lazy = tensor::constant(proto, self.external).map_err(|source| {
             LoadError::Initializer { path: self.owned_path(), name: name.to_owned(), source }
         })?;
         let constant = Constant::lazy(lazy.ty().clone(), move || lazy.tensor().clone());
-        self.build(|builder| builder.constant(name, constant))
+        let name = frame.value(name);
+        self.build(|builder| builder.constant(&name, constant))
     }
 
     fn input(&mut self, info: &ValueInfoProto) -> Result<(), LoadError> {
@@ -216,100 +231,23 @@ impl Loader<'_> {
         }
     }
 
-    fn node(&mut self, index: usize, proto: &NodeProto) -> Result<(), LoadError> {
-        let domain = normal_domain(proto.domain());
-        let opset = self.opsets.get(domain).copied().unwrap_or(1);
-        let names = |names: &[String]| -> Vec<Option<String>> {
-            let mut names: Vec<Option<String>> =
-                names.iter().map(|name| Some(name.clone()).filter(|n| !n.is_empty())).collect();
-            while names.last() == Some(&None) {
-                names.pop();
-            }
-            names
-        };
-        let outputs = names(&proto.output);
-        let name = match (proto.name(), outputs.iter().flatten().next()) {
-            ("", Some(output)) => output.clone(),
-            ("", None) => format!("node {index}"),
-            (name, _) => name.to_owned(),
-        };
-        let mut raw = RawNode {
-            domain: domain.to_owned(),
-            op_type: proto.op_type().to_owned(),
-            inputs: names(&proto.input),
-            outputs,
-            attrs: BTreeMap::new(),
-        };
-        let operator = self.operator(&mut raw, proto, opset)?;
-        let operator: Box<dyn Operator> = match operator {
-            Ok(operator) => operator,
-            Err(error) => {
-                self.bad_nodes.push(NodeError {
-                    node: name.clone(),
-                    op_type: proto.op_type().to_owned(),
-                    opset,
-                    error: error.clone(),
-                });
-                Box::new(Unsupported(error))
-            }
-        };
-        let spec = NodeSpec {
-            name,
-            domain: raw.domain,
-            op_type: raw.op_type,
-            opset,
-            attrs: raw.attrs.into_iter().collect(),
-            operator: operator.into(),
-            inputs: raw.inputs,
-            outputs: raw.outputs,
-        };
-        self.build(|builder| builder.node(spec))
-    }
-
-    /// The outer error is of the file, the inner one of this node alone.
-    #[allow(clippy::type_complexity)]
-    fn operator(
+    pub(super) fn build<R>(
         &mut self,
-        raw: &mut RawNode,
-        proto: &NodeProto,
-        opset: u16,
-    ) -> Result<Result<Box<dyn Operator>, OpError>, LoadError> {
-        let mut n_bodies = 0;
-        for attr in &proto.attribute {
-            match attribute(attr, self.external, &mut n_bodies) {
-                Ok(value) => raw.attrs.insert(attr.name().to_owned(), value),
-                Err(error) => return Ok(Err(error)),
-            };
-        }
-        match upgrade(raw, opset) {
-            Ok(constants) => {
-                for (name, tensor) in constants {
-                    self.build(|builder| builder.constant(&name, tensor.into()))?;
-                }
-            }
-            Err(error) => return Ok(Err(error)),
-        }
-        let attrs = Attrs::new(raw.attrs.clone());
-        Ok(ops::read(&raw.domain, &raw.op_type, opset, attrs))
-    }
-
-    fn build(
-        &mut self,
-        f: impl FnOnce(&mut Builder) -> Result<(), crate::graph::BuildError>,
-    ) -> Result<(), LoadError> {
+        f: impl FnOnce(&mut Builder) -> Result<R, BuildError>,
+    ) -> Result<R, LoadError> {
         f(&mut self.builder).map_err(|source| self.build_error(source))
     }
 
-    fn build_error(&self, source: crate::graph::BuildError) -> LoadError {
+    pub(super) fn build_error(&self, source: BuildError) -> LoadError {
         LoadError::Build { path: self.owned_path(), source }
     }
 
-    fn owned_path(&self) -> PathBuf {
+    pub(super) fn owned_path(&self) -> PathBuf {
         self.path.to_owned()
     }
 }
 
-fn initializer_names(graph: &GraphProto) -> BTreeSet<&str> {
+pub(super) fn initializer_names(graph: &GraphProto) -> BTreeSet<&str> {
     let dense = graph.initializer.iter().map(TensorProto::name);
     dense.chain(graph.sparse_initializer.iter().map(sparse::name)).collect()
 }

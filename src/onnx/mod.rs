@@ -6,8 +6,10 @@ mod attribute;
 mod error;
 mod external;
 mod file;
+mod frame;
 mod lazy;
 mod load;
+mod nodes;
 mod pb;
 #[doc(hidden)]
 pub mod proto;

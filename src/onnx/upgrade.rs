@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ops::{AttrValue, DEFAULT_DOMAIN, OpError};
+use crate::onnx::proto::tensor_proto::DataType;
+use crate::ops::{self, AttrValue, DEFAULT_DOMAIN, OpError};
 use crate::tensor::Tensor;
 
 /// A node as it stands in the file: operators and values by name, attributes not read yet.
@@ -26,6 +27,9 @@ pub(crate) fn upgrade(node: &mut RawNode, opset: u16) -> Result<Vec<(String, Ten
     if node.domain != DEFAULT_DOMAIN {
         return Ok(Vec::new());
     }
+    if opset < FIRST_STABLE {
+        upgrade_early(node, opset)?;
+    }
     let mut constants = Vec::new();
     for upgrade in UPGRADES {
         if opset < upgrade.below && upgrade.op_types.contains(&node.op_type.as_str()) {
@@ -37,6 +41,72 @@ pub(crate) fn upgrade(node: &mut RawNode, opset: u16) -> Result<Vec<(String, Ten
         }
     }
     Ok(constants)
+}
+
+/// Operators of older opsets are spelled as in this one.
+const FIRST_STABLE: u16 = 7;
+
+/// The opset whose definition a node has once it is upgraded.
+pub(super) fn operator_opset(node: &RawNode, opset: u16) -> u16 {
+    let is_early = node.domain == DEFAULT_DOMAIN && opset < FIRST_STABLE;
+    let is_known = ops::find(&node.domain, &node.op_type, opset).is_some();
+    if is_early && !is_known { FIRST_STABLE } else { opset }
+}
+
+/// Opsets 1 to 6: attributes that say nothing any more, other names, other defaults.
+///
+/// `is_test` is one of those that say nothing: a network is always run for inference here.
+fn upgrade_early(node: &mut RawNode, opset: u16) -> Result<(), OpError> {
+    for ignored in ["consumed_inputs", "is_test"] {
+        node.attrs.remove(ignored);
+    }
+    let attrs = &mut node.attrs;
+    let mut default = |name: &str, value| {
+        attrs.entry(name.to_owned()).or_insert(value);
+    };
+    match node.op_type.as_str() {
+        "Concat" if opset < 4 => default("axis", AttrValue::Int(1)),
+        "Selu" if opset < 6 => {
+            default("alpha", AttrValue::Float(1.6732));
+            default("gamma", AttrValue::Float(1.0507));
+        }
+        "Gemm" => {
+            attrs.remove("broadcast");
+        }
+        "Pad" if opset < 2 => {
+            if let Some(pads) = attrs.remove("paddings") {
+                attrs.insert("pads".to_owned(), pads);
+            }
+        }
+        "Cast" if opset < 6 => {
+            if let Some(AttrValue::String(to)) = attrs.get("to") {
+                let code = DataType::from_str_name(to).map(|ty| i64::from(i32::from(ty)));
+                let known =
+                    || OpError::attribute("to", format!("`{to}`"), "names of element types");
+                let code = code.ok_or_else(known)?;
+                attrs.insert("to".to_owned(), AttrValue::Int(code));
+            }
+        }
+        "LpPool" | "GlobalLpPool" if opset < 2 => whole_power(attrs)?,
+        "Tile" | "Upsample" if opset < 6 => {
+            let what = format!("{} of opset {opset}", node.op_type);
+            return Err(OpError::NotSupported { what });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The power `p` was a float, by default 2.
+fn whole_power(attrs: &mut BTreeMap<String, AttrValue>) -> Result<(), OpError> {
+    let power = match attrs.get("p") {
+        None => 2,
+        Some(AttrValue::Float(p)) if *p == 1. => 1,
+        Some(AttrValue::Float(p)) if *p == 2. => 2,
+        Some(other) => return Err(OpError::attribute("p", other, "1, 2")),
+    };
+    attrs.insert("p".to_owned(), AttrValue::Int(power));
+    Ok(())
 }
 
 /// In opsets below `below`, these attributes were what is now an input.
@@ -83,6 +153,7 @@ const UPGRADES: &[Upgrade] = &[
         below: 11,
         attrs: &[("min", 1, float_scalar), ("max", 2, float_scalar)],
     },
+    Upgrade { op_types: &["Reshape"], below: 5, attrs: &[("shape", 1, given_list)] },
     Upgrade { op_types: &["Dropout"], below: 12, attrs: &[("ratio", 1, float_scalar)] },
     Upgrade { op_types: &["TopK"], below: 10, attrs: &[("k", 1, int_vector)] },
 ];

@@ -44,23 +44,29 @@ impl Operator for Concat {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let ty = self.infer(inputs)?.remove(0);
         let axis = axis_attribute("axis", self.axis, ty.shape.len())?;
-        let joined = dispatch!(ty.dtype, T => {
-            let parts: Vec<(&[T], usize)> = (0..inputs.len())
-                .map(|position| {
-                    let Along { n, inner, .. } = Along::new(inputs.shape(position), axis);
-                    (inputs.tensor(position).slice::<T>(), n * inner)
-                })
-                .collect();
-            let mut joined = Vec::with_capacity(ty.len());
-            for block in 0..Along::new(&ty.shape, axis).outer {
-                for (part, n) in &parts {
-                    joined.extend_from_slice(&part[block * n..(block + 1) * n]);
-                }
-            }
-            Tensor::from_vec(&ty.shape, joined)
-        });
-        Ok(vec![joined])
+        let parts: Vec<&Tensor> = (0..inputs.len()).map(|i| inputs.tensor(i)).collect();
+        Ok(vec![join(&parts, axis, &ty)])
     }
+}
+
+/// Joins tensors of one type along `axis`; `ty` is that of the result.
+pub(super) fn join(parts: &[&Tensor], axis: usize, ty: &TensorType) -> Tensor {
+    dispatch!(ty.dtype, T => {
+        let parts: Vec<(&[T], usize)> = parts
+            .iter()
+            .map(|part| {
+                let Along { n, inner, .. } = Along::new(part.shape(), axis);
+                (part.slice::<T>(), n * inner)
+            })
+            .collect();
+        let mut joined = Vec::with_capacity(ty.len());
+        for block in 0..Along::new(&ty.shape, axis).outer {
+            for (part, n) in &parts {
+                joined.extend_from_slice(&part[block * n..(block + 1) * n]);
+            }
+        }
+        Tensor::from_vec(&ty.shape, joined)
+    })
 }
 
 const INPUT: usize = 0;

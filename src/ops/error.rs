@@ -23,6 +23,9 @@ pub enum OpError {
     #[error("attribute `{name}` is not one this operator has")]
     UnknownAttribute { name: String },
 
+    #[error("attribute `{name}` is given twice")]
+    RepeatedAttribute { name: String },
+
     #[error("input `{name}` is missing")]
     MissingInput { name: String },
 
@@ -47,9 +50,20 @@ pub enum OpError {
     #[error("has no subgraph number {body}")]
     MissingBody { body: usize },
 
-    /// An error inside a subgraph; `inner` has the node there.
-    #[error("{inner}")]
-    Body { inner: String },
+    #[error("the output's type is known only when its subgraphs run")]
+    NeedsRun,
+
+    #[error("in its subgraph, node `{node}` ({op_type}): {error}")]
+    Body { node: String, op_type: String, error: Box<OpError> },
+
+    #[error("would make {found} bytes, more than the limit of {limit}")]
+    OverLimit { found: usize, limit: usize },
+
+    #[error("is not finished after {limit} iterations, the most that are run")]
+    Endless { limit: u64 },
+
+    #[error("the function `{name}` calls itself")]
+    Recursive { name: String },
 }
 
 /// Whose fault an error is.
@@ -70,9 +84,14 @@ impl OpError {
             | OpError::NotSupported { .. }
             | OpError::Attribute { .. }
             | OpError::TooLarge { .. } => ErrorKind::NotSupported,
-            OpError::NeedsValue { .. } => ErrorKind::NeedsValue,
+            OpError::NeedsValue { .. } | OpError::NeedsRun => ErrorKind::NeedsValue,
+            OpError::Body { error, .. } => error.kind(),
             _ => ErrorKind::Invalid,
         }
+    }
+
+    pub(crate) fn body(node: &str, op_type: &str, error: OpError) -> OpError {
+        OpError::Body { node: node.to_owned(), op_type: op_type.to_owned(), error: Box::new(error) }
     }
 
     pub(crate) fn shape(name: &str, found: &[usize], expected: impl Into<String>) -> OpError {

@@ -1,5 +1,7 @@
 //! [`Inputs`]: what an operator is given: a type for every input, a value where it is known.
 
+use std::fmt;
+
 use ndarray::{ArrayView2, ArrayViewD, Ix2};
 
 use crate::ops::OpError;
@@ -17,12 +19,43 @@ pub struct Input<'a> {
 pub struct Inputs<'a> {
     items: &'a [Option<Input<'a>>],
     n_outputs: usize,
+    bodies: Option<&'a dyn BodyTypes>,
+}
+
+/// The types of a node's subgraphs, by their number.
+pub trait BodyTypes: fmt::Debug {
+    /// How many inputs and outputs a subgraph has; `None` if there is none of this number.
+    fn arity(&self, body: usize) -> Option<(usize, usize)>;
+
+    /// The types of its outputs if it is passed these inputs.
+    fn infer(&self, body: usize, inputs: &[Option<Input<'_>>]) -> Result<Vec<TensorType>, OpError>;
 }
 
 impl<'a> Inputs<'a> {
     /// `n_outputs`: how many outputs the node names (variadic outputs, optional indices).
     pub fn new(items: &'a [Option<Input<'a>>], n_outputs: usize) -> Inputs<'a> {
-        Inputs { items, n_outputs }
+        Inputs { items, n_outputs, bodies: None }
+    }
+
+    /// The same for a node with subgraphs.
+    pub fn with_bodies(self, bodies: &'a dyn BodyTypes) -> Inputs<'a> {
+        Inputs { bodies: Some(bodies), ..self }
+    }
+
+    /// How many inputs and outputs a subgraph has.
+    pub fn body_arity(&self, body: usize) -> Result<(usize, usize), OpError> {
+        let arity = self.bodies.and_then(|bodies| bodies.arity(body));
+        arity.ok_or(OpError::MissingBody { body })
+    }
+
+    /// The types of a subgraph's outputs if it is passed `inputs`; `None` stands for one whose type
+    /// is not known.
+    pub fn body_types(
+        &self,
+        body: usize,
+        inputs: &[Option<Input<'_>>],
+    ) -> Result<Vec<TensorType>, OpError> {
+        self.bodies.ok_or(OpError::MissingBody { body })?.infer(body, inputs)
     }
 
     /// Number of positions, absent ones in between counted.

@@ -11,6 +11,7 @@ mod broadcast;
 mod cast;
 mod clip;
 mod concat;
+mod control;
 mod conv;
 mod conv_transpose;
 mod dims;
@@ -28,6 +29,7 @@ mod inputs;
 mod interpolate;
 mod lanes;
 mod layer_norm;
+mod legacy;
 mod logic;
 mod matmul;
 mod number;
@@ -40,6 +42,7 @@ mod reduce;
 mod reshape;
 mod resize;
 mod role;
+mod scan;
 mod scatter;
 mod select;
 mod sequence;
@@ -58,7 +61,7 @@ use std::fmt;
 
 pub use attrs::{AttrValue, Attrs};
 pub use error::{ErrorKind, OpError};
-pub use inputs::{Input, Inputs};
+pub use inputs::{BodyTypes, Input, Inputs};
 pub use role::{OutputRange, QuantRole, Reads, Weight};
 
 use crate::tensor::{Tensor, TensorType};
@@ -71,6 +74,7 @@ const FAMILIES: &[&[OpDef]] = &[
     cast::OPS,
     clip::OPS,
     concat::OPS,
+    control::OPS,
     conv::OPS,
     conv_transpose::OPS,
     expand::OPS,
@@ -81,6 +85,7 @@ const FAMILIES: &[&[OpDef]] = &[
     group_norm::OPS,
     identity::OPS,
     layer_norm::OPS,
+    legacy::OPS,
     logic::OPS,
     matmul::OPS,
     order::OPS,
@@ -91,6 +96,7 @@ const FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
+    scan::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
@@ -185,6 +191,11 @@ pub trait Operator: fmt::Debug + Send + Sync {
 /// The subgraphs of a node, by their number.
 pub trait Bodies {
     fn run(&mut self, body: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, OpError>;
+
+    /// The most bytes that the node's outputs may have.
+    fn limit_bytes(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// For nodes without subgraphs.

@@ -27,7 +27,7 @@ pub struct Inspection {
     pub opset: u16,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
-    /// By domain and name, in the model as it is in the file.
+    /// By domain and name, in the model as it is in the file; functions inlined, subgraphs too.
     pub operators: Vec<OperatorCount>,
     /// Every node that cannot run.
     pub unsupported: Vec<BadNode>,
@@ -40,6 +40,8 @@ pub struct Inspection {
     pub float_macs: Option<u64>,
     /// Nodes whose shapes depend on data; their MACs count as 0.
     pub unknown_shapes: Option<Vec<String>>,
+    /// Nodes with subgraphs: what is inside stays in float, and its MACs are not counted.
+    pub subgraphs: Option<Vec<String>>,
     pub groups: Option<Vec<InspectedGroup>>,
     /// Nodes that are computed as one, where they are several.
     pub units: Option<Vec<InspectedUnit>>,
@@ -174,6 +176,7 @@ impl Inspection {
             macs: None,
             float_macs: None,
             unknown_shapes: None,
+            subgraphs: None,
             groups: None,
             units: None,
             not_quantized: None,
@@ -199,6 +202,8 @@ impl Inspection {
         let is_unknown = |id: ValueId| types.get(id).is_none();
         let unknown = graph.nodes().filter(|(_, node)| node.present_outputs().any(is_unknown));
         self.unknown_shapes = Some(unknown.map(|(_, node)| node.name.clone()).collect());
+        let with_bodies = graph.nodes().filter(|(_, node)| !node.bodies.is_empty());
+        self.subgraphs = Some(with_bodies.map(|(_, node)| node.name.clone()).collect());
         self.macs = Some(groups.macs());
         self.float_macs = Some(groups.float_macs);
         let inspected = groups.groups.iter().map(|group| inspected(graph, &placement, group));
@@ -244,10 +249,10 @@ fn output(graph: &Graph, types: &Types, id: ValueId) -> Port {
 
 fn operators(graph: &Graph) -> Vec<OperatorCount> {
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for (_, node) in graph.nodes() {
+    graph.visit_nodes(&mut |node| {
         let domain = if node.domain.is_empty() { "ai.onnx" } else { &node.domain };
         *counts.entry((domain, &node.op_type)).or_default() += 1;
-    }
+    });
     let count = |((domain, operator), nodes): ((&str, &str), u64)| OperatorCount {
         domain: domain.to_owned(),
         operator: operator.to_owned(),

@@ -34,13 +34,16 @@ fn facts(inspection: &Inspection) -> String {
     if let Some(macs) = inspection.float_macs.filter(|&macs| 0 < macs) {
         write!(text, ", {} of them in float", count(macs)).expect("a String takes all");
     }
-    match inspection.unknown_shapes.as_deref() {
-        None | Some([]) => {}
-        Some(nodes) => {
-            let nodes = names(nodes.iter().map(String::as_str));
-            let note = "\nunknown     shapes of these nodes depend on data, MACs count as 0";
-            write!(text, "{note}: {nodes}").expect("a String takes all");
-        }
+    for (nodes, note) in [
+        (
+            &inspection.unknown_shapes,
+            "unknown     shapes of these nodes depend on data, MACs count as 0",
+        ),
+        (&inspection.subgraphs, "subgraphs   stay in float, MACs count as 0"),
+    ] {
+        let Some(nodes) = nodes.as_deref().filter(|nodes| !nodes.is_empty()) else { continue };
+        let nodes = names(nodes.iter().map(String::as_str));
+        write!(text, "\n{note}: {nodes}").expect("a String takes all");
     }
     text
 }

@@ -11,4 +11,6 @@ mod quantizer;
 mod readme;
 mod real_networks;
 mod run;
+mod subgraphs;
 mod test_data;
+mod text_model;
