@@ -196,7 +196,7 @@ impl Subject<'_> {
         settings.outputs = outputs_and(&model.graph, compared.as_deref().unwrap_or_default());
         let samples =
             Samples::open(&model, &self.args.calib, &args.data, Defaults::CALIBRATION, self.ui)?;
-        let network = samples.network(model, settings)?;
+        let network = samples.network(model, settings, self.args.measure.run.resources())?;
         let (feed, resources) = (samples.feed(), args.run.resources());
         let engine = network.engine(resources);
         let encodings = network.calibrate(&engine, &feed, self.ui)?;

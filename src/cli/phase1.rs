@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
-use mpq::pipeline::{Head, Measuring, Network, Settings, Study, input_specs};
-use mpq::tensor::{Tensor, TensorType};
+use mpq::pipeline::{Head, Measuring, Network, Resources, Settings, Study, input_specs};
 
 use crate::cli::flags::Defaults;
 use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui};
@@ -37,7 +36,7 @@ impl MeasureArgs {
         let settings = self.quant.settings(self.model.dims(), self.data.seed())?;
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
-        let network = samples.network(model, settings)?;
+        let network = samples.network(model, settings, self.run.resources())?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);
@@ -82,10 +81,14 @@ impl Samples {
     }
 
     /// Free dimensions are those of the first pass.
-    pub(super) fn network(&self, model: Model, settings: Settings) -> anyhow::Result<Network> {
+    pub(super) fn network(
+        &self,
+        model: Model,
+        settings: Settings,
+        resources: Resources,
+    ) -> anyhow::Result<Network> {
         let first = self.feed().inputs(0)?;
-        let types: Vec<TensorType> = first.iter().map(Tensor::ty).collect();
-        Ok(Network::new(model, &types, settings)?)
+        Ok(Network::of_sample(model, &first, settings, resources)?)
     }
 
     /// How many there are, and what was chosen by default.

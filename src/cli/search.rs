@@ -101,7 +101,7 @@ impl Args {
             }
         };
         let mut network = match &samples {
-            Some(samples) => samples.network(model, settings)?,
+            Some(samples) => samples.network(model, settings, self.measure.run.resources())?,
             None => {
                 let types = input_types(&model.graph)?;
                 Network::new(model, &types, settings)?

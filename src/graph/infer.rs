@@ -43,6 +43,21 @@ impl Types {
         self.types[id.index()].as_ref()
     }
 
+    /// Whether the type of everything that nodes make is known.
+    pub fn are_complete(&self, graph: &Graph) -> bool {
+        let mut made = graph.nodes().flat_map(|(_, node)| node.present_outputs());
+        made.all(|id| self.get(id).is_some())
+    }
+
+    /// Adds types that a pass has shown; those that are known stay.
+    pub fn observe(&mut self, seen: impl Fn(ValueId) -> Option<TensorType>) {
+        for (index, ty) in self.types.iter_mut().enumerate() {
+            if ty.is_none() {
+                *ty = seen(ValueId::new(index));
+            }
+        }
+    }
+
     /// The inputs of a node as its operator sees them; `None` if a type is not known.
     pub fn with_inputs<R>(&self, node: &Node, f: impl FnOnce(&Inputs<'_>) -> R) -> Option<R> {
         let input = |id: &Option<ValueId>| match id {

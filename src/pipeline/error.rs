@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::artifact::ArtifactError;
 use crate::data::DataError;
+use crate::exec::RunError;
 use crate::graph::NodeError;
 use crate::metric::MetricError;
 use crate::metric::sqnr::SqnrError;
@@ -28,6 +29,9 @@ pub enum PipelineError {
         "input `{input}` has shape {shape}: dimension `{dim}` is free\nhint: give its size with --dim {dim}=N"
     )]
     FreeDim { input: String, shape: String, dim: String },
+
+    #[error("the network cannot run on the first sample: {0}")]
+    FirstPass(RunError),
 
     #[error(transparent)]
     Groups(GroupError),

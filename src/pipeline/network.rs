@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::artifact;
 use crate::cost::uniform;
 use crate::data::InputSpec;
+use crate::exec::{Changes, Engine as _, Keep, Reference};
 use crate::graph::{Graph, Types, ValueId, infer, simplify};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
 use crate::pipeline::PipelineError;
 use crate::quant::{Candidate, Candidates, Groups, Pin, Placement, RangeMethods, Target};
-use crate::tensor::{DType, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// Everything that a result depends on besides the model and the samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,14 +55,45 @@ pub struct Network {
 impl Network {
     /// Simplifies the model's graph and finds its quantizers and groups.
     ///
-    /// `inputs` are the types of one sample, see [`input_types`].
+    /// `inputs` are the types of one sample, see [`input_types`]. What depends on values is not
+    /// known then, and stays in float; [`Network::of_sample`] knows it.
     pub fn new(
         model: Model,
         inputs: &[TensorType],
         settings: Settings,
     ) -> Result<Network, PipelineError> {
+        Network::typed(model, settings, |graph| Ok(infer(graph, inputs)))
+    }
+
+    /// The same for the types that the values of one pass have.
+    ///
+    /// The network runs only if there are types that do not follow from those of its inputs.
+    pub fn of_sample(
+        model: Model,
+        inputs: &[Tensor],
+        settings: Settings,
+        resources: Resources,
+    ) -> Result<Network, PipelineError> {
+        let input_types: Vec<TensorType> = inputs.iter().map(Tensor::ty).collect();
+        Network::typed(model, settings, |graph| {
+            let mut types = infer(graph, &input_types);
+            if types.errors.is_empty() && !types.are_complete(graph) {
+                let engine = Reference::new(graph, resources.memory_bytes);
+                let values = engine.run(inputs, &Changes::default(), Keep::All);
+                let values = values.map_err(PipelineError::FirstPass)?;
+                types.observe(|id| values.get(id).map(Tensor::ty));
+            }
+            Ok(types)
+        })
+    }
+
+    fn typed(
+        model: Model,
+        settings: Settings,
+        types: impl FnOnce(&Graph) -> Result<Types, PipelineError>,
+    ) -> Result<Network, PipelineError> {
         let graph = simplify(select_outputs(model.graph, settings.outputs.as_deref())?);
-        let types = infer(&graph, inputs);
+        let types = types(&graph)?;
         if !types.errors.is_empty() {
             return Err(PipelineError::Nodes { file: model.file, nodes: types.errors });
         }

@@ -338,3 +338,40 @@ fn broken_subgraphs() {
           node `y` (Scan, opset 21): attribute `num_scan_inputs` is missing"#]],
     );
 }
+
+/// What comes behind a subgraph has a type only once a sample has gone through.
+#[test]
+fn behind_a_subgraph_values_are_quantized() {
+    let text = r#"
+        import "" 21
+        main (float[N,2] x) -> (y) {
+            float[2,2] w = {1, 2, -3, 4}
+            float[] limit = {0}
+            int64[1] all = {-1}
+            sum = ReduceSum<keepdims = 0>(x)
+            c = Less(limit, sum)
+            t = If<then_branch = graph () -> (a) { a = Neg(x) },
+                   else_branch = graph () -> (b) { b = Reshape(x, all) }>(c)
+            rows = Reshape(t, shape)
+            int64[2] shape = {-1, 2}
+            y = MatMul(rows, w)
+        }"#;
+    let sandbox = Sandbox::new();
+    sandbox.write("m.onnx", model(text));
+    let ran = sandbox.mpq(&[
+        "search",
+        "TMP/m.onnx",
+        "--calib",
+        "noise",
+        "--samples",
+        "8",
+        "--budget",
+        "0.5",
+        "-q",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let config: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let quantized = config["encodings"]["activations"].as_object().unwrap();
+    let names: Vec<&str> = quantized.keys().map(String::as_str).collect();
+    assert_eq!(names, ["x", "t", "y"]);
+}
