@@ -8,6 +8,7 @@ mod external;
 mod file;
 mod lazy;
 mod load;
+mod packed;
 mod pb;
 #[doc(hidden)]
 pub mod proto;
