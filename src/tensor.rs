@@ -11,8 +11,8 @@ use half::{bf16, f16};
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
 
 pub use small::{
-    F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4, PowerRounding,
-    Rounding, Small, U2, U4,
+    F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4,
+    PowerRounding, Rounding, Small, U2, U4,
 };
 
 /// The element type of a tensor; names as in ONNX `TensorProto.DataType`.
@@ -480,7 +480,10 @@ mod tests {
     fn widening() {
         assert_eq!(Tensor::from_vec(&[2], vec![-1_i8, 7]).to_i64(), Some(vec![-1, 7]));
         assert_eq!(Tensor::scalar(1.5_f32).to_i64(), None);
-        assert_eq!(Tensor::from_vec(&[2], [-8, 7].map(I4::low_bits).to_vec()).to_i64(), Some(vec![-8, 7]));
+        assert_eq!(
+            Tensor::from_vec(&[2], [-8, 7].map(I4::low_bits).to_vec()).to_i64(),
+            Some(vec![-8, 7])
+        );
         assert_eq!(Tensor::scalar(1.5_f64).to_f32(), Some(vec![1.5]));
     }
 

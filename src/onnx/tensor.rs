@@ -297,7 +297,9 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::dispatch_small;
     use crate::onnx::lazy::tests::one_of_each;
+    use crate::tensor::Small;
 
     fn proto(data_type: DataType, dims: &[i64]) -> TensorProto {
         let data_type = Some(data_type.into());
@@ -349,6 +351,15 @@ mod tests {
             DType::F16 => tensor.slice::<f16>().iter().map(|x| x.to_bits().into()).collect(),
             DType::BF16 => tensor.slice::<bf16>().iter().map(|x| x.to_bits().into()).collect(),
             DType::Bool => tensor.slice::<bool>().iter().map(|&x| x.into()).collect(),
+            // Bytes of packed elements, but for those of 6 bits.
+            dtype if dtype.is_small() => dispatch_small!(
+                dtype,
+                T => match dtype.packed_bits() {
+                    6 => tensor.slice::<T>().iter().map(|x| x.to_bits().into()).collect(),
+                    _ => to_le_bytes(tensor).into_iter().map(i32::from).collect(),
+                },
+                _ => unreachable!("it is small")
+            ),
             _ => {
                 let wide = tensor.to_i64().unwrap();
                 wide.into_iter().map(|x| x.try_into().unwrap()).collect()
@@ -403,6 +414,15 @@ mod tests {
             .assert_eq(&float(|t| t.float_data = vec![1.]));
         expect!["`raw_data` has 9 bytes, expected 8 for float32 [2]"]
             .assert_eq(&float(|t| t.raw_data = Some(vec![0; 9].into())));
+        let mut packed = proto(DataType::Int4, &[3]);
+        packed.int32_data = vec![0x21, 0x0f];
+        assert_eq!(read(&packed).unwrap().to_i64(), Some(vec![1, 2, -1]));
+        packed.int32_data.push(0);
+        expect!["`int32_data` has 3 elements, expected 2 for int4 [3]"]
+            .assert_eq(&refusal(packed.clone()));
+        packed.int32_data.clear();
+        packed.raw_data = Some(vec![0; 3].into());
+        expect!["`raw_data` has 3 bytes, expected 2 for int4 [3]"].assert_eq(&refusal(packed));
         expect!["its data is in `int64_data`, expected `float_data` or `raw_data` for float32"]
             .assert_eq(&float(|t| t.int64_data = vec![1, 2]));
         expect!["its data is in `string_data`, expected `float_data` or `raw_data` for float32"]
@@ -438,6 +458,10 @@ mod tests {
             .assert_eq(&int32(DataType::Uint8, -1));
         expect!["element 1 of `int32_data` is 65536, expected a value of float16"]
             .assert_eq(&int32(DataType::Float16, 65536));
+        expect!["element 1 of `int32_data` is 256, expected a value of float8e5m2"]
+            .assert_eq(&int32(DataType::Float8e5m2, 256));
+        expect!["element 1 of `int32_data` is 64, expected a value of float6e3m2"]
+            .assert_eq(&int32(DataType::Float6e3m2, 64));
         let mut uint32 = proto(DataType::Uint32, &[1]);
         uint32.uint64_data = vec![1 << 32];
         expect!["element 0 of `uint64_data` is 4294967296, expected a value of uint32"]

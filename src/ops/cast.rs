@@ -7,10 +7,10 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Cast.html>
 
-use crate::{dispatch, dispatch_small_floats};
 use crate::ops::number::Scalar;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, PowerRounding, Rounding, Tensor, TensorType};
+use crate::{dispatch, dispatch_small_floats};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Cast", 7, |attrs| Cast::read(attrs, false)),
@@ -254,7 +254,10 @@ mod tests {
         let to = || op("Cast").tensor(x.clone()).int("to", 24);
         to().gives_tensor(powers([129, 0]));
         to().string("round_mode", "down").gives_tensor(powers([128, 0]));
-        op("CastLike").input(&array![1e9, 2.5]).tensor(powers([0, 0])).gives_tensor(powers([157, 129]));
+        op("CastLike")
+            .input(&array![1e9, 2.5])
+            .tensor(powers([0, 0]))
+            .gives_tensor(powers([157, 129]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod attrs;
 mod batch_norm;
 mod broadcast;
 mod cast;
+mod centered;
 mod clip;
 mod concat;
 mod conv;
@@ -22,6 +23,7 @@ mod gather;
 mod gemm;
 mod generate;
 mod global_pool;
+mod granularity;
 mod group_norm;
 mod identity;
 mod inputs;
@@ -36,6 +38,9 @@ mod pad;
 mod plain_norm;
 mod pool;
 mod power;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantize_linear;
 mod reduce;
 mod reshape;
 mod resize;
@@ -88,6 +93,9 @@ const FAMILIES: &[&[OpDef]] = &[
     plain_norm::OPS,
     pool::OPS,
     power::OPS,
+    qlinear_conv::OPS,
+    qlinear_matmul::OPS,
+    quantize_linear::OPS,
     reduce::OPS,
     reshape::OPS,
     resize::OPS,

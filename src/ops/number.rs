@@ -5,8 +5,8 @@
 use half::{bf16, f16};
 
 use crate::tensor::{
-    Element, F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4, Rounding,
-    U2, U4,
+    Element, F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4,
+    Rounding, U2, U4,
 };
 
 /// An element that converts to and from any other.

@@ -411,7 +411,8 @@ mod tests {
             assert_eq!([Up, Down, Nearest].map(|power| code(x, true, power)), [up, down, nearest]);
         }
         let too_large = 1.000_1 * power_of_two(127);
-        for (x, saturated) in [(0., 0), (1e-40, 0), (-1., 0), (too_large, 254), (f64::INFINITY, 254)]
+        for (x, saturated) in
+            [(0., 0), (1e-40, 0), (-1., 0), (too_large, 254), (f64::INFINITY, 254)]
         {
             assert_eq!((code(x, true, Up), code(x, false, Nearest)), (saturated, 255), "{x}");
         }
