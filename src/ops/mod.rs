@@ -7,6 +7,7 @@ mod activation;
 mod arithmetic;
 mod attrs;
 mod batch_norm;
+mod bit_cast;
 mod broadcast;
 mod cast;
 mod centered;
@@ -73,6 +74,7 @@ const FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     arithmetic::OPS,
     batch_norm::OPS,
+    bit_cast::OPS,
     cast::OPS,
     clip::OPS,
     concat::OPS,
