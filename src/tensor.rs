@@ -3,10 +3,17 @@
 //! Invariant: elements are always contiguous in row-major order, so [`Tensor::slice`] never fails
 //! for layout. Storage is shared: a clone costs a reference count, a write copies only if shared.
 
+mod small;
+
 use std::fmt;
 
 use half::{bf16, f16};
 use ndarray::{ArcArray, ArrayD, ArrayViewD, IxDyn};
+
+pub use small::{
+    F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4,
+    PowerRounding, Rounding, Small, U2, U4,
+};
 
 /// The element type of a tensor; names as in ONNX `TensorProto.DataType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +31,18 @@ pub enum DType {
     U32,
     U64,
     Bool,
+    I4,
+    U4,
+    I2,
+    U2,
+    F8E4M3FN,
+    F8E4M3FNUZ,
+    F8E5M2,
+    F8E5M2FNUZ,
+    F8E8M0,
+    F6E2M3,
+    F6E3M2,
+    F4E2M1,
 }
 
 impl DType {
@@ -43,21 +62,63 @@ impl DType {
             DType::U32 => "uint32",
             DType::U64 => "uint64",
             DType::Bool => "bool",
+            DType::I4 => "int4",
+            DType::U4 => "uint4",
+            DType::I2 => "int2",
+            DType::U2 => "uint2",
+            DType::F8E4M3FN => "float8e4m3fn",
+            DType::F8E4M3FNUZ => "float8e4m3fnuz",
+            DType::F8E5M2 => "float8e5m2",
+            DType::F8E5M2FNUZ => "float8e5m2fnuz",
+            DType::F8E8M0 => "float8e8m0",
+            DType::F6E2M3 => "float6e2m3",
+            DType::F6E3M2 => "float6e3m2",
+            DType::F4E2M1 => "float4e2m1",
         }
     }
 
-    /// Size of one element in bytes.
+    /// Size of one element in memory, in bytes.
     pub fn size_bytes(self) -> usize {
         match self {
-            DType::I8 | DType::U8 | DType::Bool => 1,
             DType::F16 | DType::BF16 | DType::I16 | DType::U16 => 2,
             DType::F32 | DType::I32 | DType::U32 => 4,
             DType::F64 | DType::I64 | DType::U64 => 8,
+            _ => 1,
         }
     }
 
+    /// Size of one element in a file, in bits.
+    pub fn packed_bits(self) -> usize {
+        match self {
+            DType::I2 | DType::U2 => 2,
+            DType::I4 | DType::U4 | DType::F4E2M1 => 4,
+            DType::F6E2M3 | DType::F6E3M2 => 6,
+            _ => 8 * self.size_bytes(),
+        }
+    }
+
+    /// A float type that operators calculate with; the small ones are none.
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
+    }
+
+    /// A [`Small`] type: below 8 bits, or an 8-bit float.
+    pub fn is_small(self) -> bool {
+        self.is_small_float() || matches!(self, DType::I4 | DType::U4 | DType::I2 | DType::U2)
+    }
+
+    /// A float of at most 8 bits.
+    pub fn is_small_float(self) -> bool {
+        use DType::*;
+        matches!(
+            self,
+            F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F8E8M0 | F6E2M3 | F6E3M2 | F4E2M1
+        )
+    }
+
+    /// A type that operators calculate with: neither bool nor small.
+    pub fn is_number(self) -> bool {
+        self != DType::Bool && !self.is_small()
     }
 }
 
@@ -92,8 +153,18 @@ impl TensorType {
         self.shape.contains(&0)
     }
 
+    /// In memory.
     pub fn size_bytes(&self) -> usize {
         self.len().saturating_mul(self.dtype.size_bytes())
+    }
+
+    /// In a file, where elements of fewer than 8 bits lie side by side.
+    pub fn packed_bytes(&self) -> usize {
+        match self.dtype.packed_bits() {
+            bits @ (2 | 4) => self.len().div_ceil(8 / bits),
+            6 => (self.len() / 4).saturating_mul(3) + self.len() % 4,
+            _ => self.size_bytes(),
+        }
     }
 }
 
@@ -143,6 +214,9 @@ elements! {
     F32: f32, F64: f64, F16: f16, BF16: bf16,
     I8: i8, I16: i16, I32: i32, I64: i64,
     U8: u8, U16: u16, U32: u32, U64: u64, Bool: bool,
+    I4: I4, U4: U4, I2: I2, U2: U2,
+    F8E4M3FN: F8E4M3FN, F8E4M3FNUZ: F8E4M3FNUZ, F8E5M2: F8E5M2, F8E5M2FNUZ: F8E5M2FNUZ,
+    F8E8M0: F8E8M0, F6E2M3: F6E2M3, F6E3M2: F6E3M2, F4E2M1: F4E2M1,
 }
 
 /// Runs an expression with the type name `$t` bound to the Rust type of a [`DType`].
@@ -166,6 +240,18 @@ macro_rules! dispatch {
             $crate::tensor::DType::U32 => { type $t = u32; $body }
             $crate::tensor::DType::U64 => { type $t = u64; $body }
             $crate::tensor::DType::Bool => { type $t = bool; $body }
+            $crate::tensor::DType::I4 => { type $t = $crate::tensor::I4; $body }
+            $crate::tensor::DType::U4 => { type $t = $crate::tensor::U4; $body }
+            $crate::tensor::DType::I2 => { type $t = $crate::tensor::I2; $body }
+            $crate::tensor::DType::U2 => { type $t = $crate::tensor::U2; $body }
+            $crate::tensor::DType::F8E4M3FN => { type $t = $crate::tensor::F8E4M3FN; $body }
+            $crate::tensor::DType::F8E4M3FNUZ => { type $t = $crate::tensor::F8E4M3FNUZ; $body }
+            $crate::tensor::DType::F8E5M2 => { type $t = $crate::tensor::F8E5M2; $body }
+            $crate::tensor::DType::F8E5M2FNUZ => { type $t = $crate::tensor::F8E5M2FNUZ; $body }
+            $crate::tensor::DType::F8E8M0 => { type $t = $crate::tensor::F8E8M0; $body }
+            $crate::tensor::DType::F6E2M3 => { type $t = $crate::tensor::F6E2M3; $body }
+            $crate::tensor::DType::F6E3M2 => { type $t = $crate::tensor::F6E3M2; $body }
+            $crate::tensor::DType::F4E2M1 => { type $t = $crate::tensor::F4E2M1; $body }
         }
     };
     ($dtype:expr, $t:ident in [$($variant:ident $ty:ty),* $(,)?] => $body:expr, _ => $other:expr) => {
@@ -174,6 +260,35 @@ macro_rules! dispatch {
             #[allow(unreachable_patterns)]
             _ => $other,
         }
+    };
+}
+
+/// As [`dispatch!`](crate::dispatch) over the [`Small`] types, with what happens for the others.
+#[macro_export]
+macro_rules! dispatch_small {
+    ($dtype:expr, $t:ident => $body:expr, _ => $other:expr) => {
+        $crate::dispatch!($dtype, $t in [
+            I4 $crate::tensor::I4, U4 $crate::tensor::U4,
+            I2 $crate::tensor::I2, U2 $crate::tensor::U2,
+            F8E4M3FN $crate::tensor::F8E4M3FN, F8E4M3FNUZ $crate::tensor::F8E4M3FNUZ,
+            F8E5M2 $crate::tensor::F8E5M2, F8E5M2FNUZ $crate::tensor::F8E5M2FNUZ,
+            F8E8M0 $crate::tensor::F8E8M0, F6E2M3 $crate::tensor::F6E2M3,
+            F6E3M2 $crate::tensor::F6E3M2, F4E2M1 $crate::tensor::F4E2M1,
+        ] => $body, _ => $other)
+    };
+}
+
+/// As [`dispatch!`](crate::dispatch) over the floats of at most 8 bits, which have `to_f32` and
+/// `from_f64`, with what happens for the others.
+#[macro_export]
+macro_rules! dispatch_small_floats {
+    ($dtype:expr, $t:ident => $body:expr, _ => $other:expr) => {
+        $crate::dispatch!($dtype, $t in [
+            F8E4M3FN $crate::tensor::F8E4M3FN, F8E4M3FNUZ $crate::tensor::F8E4M3FNUZ,
+            F8E5M2 $crate::tensor::F8E5M2, F8E5M2FNUZ $crate::tensor::F8E5M2FNUZ,
+            F8E8M0 $crate::tensor::F8E8M0, F6E2M3 $crate::tensor::F6E2M3,
+            F6E3M2 $crate::tensor::F6E3M2, F4E2M1 $crate::tensor::F4E2M1,
+        ] => $body, _ => $other)
     };
 }
 
@@ -237,6 +352,7 @@ impl Tensor {
         TensorType { dtype: self.dtype(), shape: self.shape().to_vec() }
     }
 
+    /// In memory.
     pub fn size_bytes(&self) -> usize {
         self.len() * self.dtype().size_bytes()
     }
@@ -294,6 +410,10 @@ impl Tensor {
             ($($variant:ident $ty:ty),*) => {
                 match self.dtype() {
                     $(DType::$variant => Some(self.slice::<$ty>().iter().map(|&x| x as i64).collect()),)*
+                    DType::I4 => Some(self.slice::<I4>().iter().map(|x| x.get().into()).collect()),
+                    DType::U4 => Some(self.slice::<U4>().iter().map(|x| x.get().into()).collect()),
+                    DType::I2 => Some(self.slice::<I2>().iter().map(|x| x.get().into()).collect()),
+                    DType::U2 => Some(self.slice::<U2>().iter().map(|x| x.get().into()).collect()),
                     _ => None,
                 }
             };
@@ -301,7 +421,8 @@ impl Tensor {
         widen!(I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64)
     }
 
-    /// Float elements as `f32`, rounded to nearest from `f64`; `None` for other types.
+    /// Elements of types that operators calculate with, `is_float`, as `f32`, rounded to nearest from
+    /// `f64`; `None` for other types.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         match self.dtype() {
             DType::F32 => Some(self.slice::<f32>().to_vec()),
@@ -359,6 +480,10 @@ mod tests {
     fn widening() {
         assert_eq!(Tensor::from_vec(&[2], vec![-1_i8, 7]).to_i64(), Some(vec![-1, 7]));
         assert_eq!(Tensor::scalar(1.5_f32).to_i64(), None);
+        assert_eq!(
+            Tensor::from_vec(&[2], [-8, 7].map(I4::low_bits).to_vec()).to_i64(),
+            Some(vec![-8, 7])
+        );
         assert_eq!(Tensor::scalar(1.5_f64).to_f32(), Some(vec![1.5]));
     }
 

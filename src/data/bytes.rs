@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::dispatch;
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Element, Small, Tensor};
 
 /// An element as it lies in a file.
 trait Bytes: Element {
@@ -33,6 +33,15 @@ impl Bytes for bool {
     }
     fn extend_le(self, out: &mut Vec<u8>) {
         out.push(u8::from(self));
+    }
+}
+
+impl<T: Small> Bytes for T {
+    fn from_le(bytes: &[u8]) -> T {
+        T::from_bits(bytes[0])
+    }
+    fn extend_le(self, out: &mut Vec<u8>) {
+        out.push(self.to_bits());
     }
 }
 

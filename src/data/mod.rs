@@ -9,6 +9,7 @@ use sha2::Sha256;
 
 use crate::tensor::{DType, Tensor};
 
+mod archive;
 mod arrays;
 mod bytes;
 mod csv;
@@ -31,6 +32,7 @@ mod source;
 mod stored;
 mod whole;
 
+pub use archive::npz_bytes;
 pub use dataset::{BadSample, Dataset, Options};
 pub use error::{DataError, NpyProblem};
 pub use feed::Feed;
@@ -41,7 +43,7 @@ pub use options::{
     Channels, Crop, Filter, ImageOptions, Pad, ParseOptionError, PerChannel, Preset, Resize,
 };
 pub use preprocess::{Layout, Preprocessing};
-pub use whole::{NpzError, npz_bytes, read_inputs};
+pub use whole::{NpzError, read_inputs};
 
 /// What a network takes as one input.
 #[derive(Debug, Clone, PartialEq, Eq)]

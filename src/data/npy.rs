@@ -12,6 +12,22 @@ const SIGNATURE: &[u8] = b"\x93NUMPY";
 /// Longer than any header that a tensor of 32 axes needs.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 
+/// What `descr` calls a type, behind the order of its bytes.
+const TYPES: [(&str, DType); 12] = [
+    ("f2", DType::F16),
+    ("f4", DType::F32),
+    ("f8", DType::F64),
+    ("i1", DType::I8),
+    ("i2", DType::I16),
+    ("i4", DType::I32),
+    ("i8", DType::I64),
+    ("u1", DType::U8),
+    ("u2", DType::U16),
+    ("u4", DType::U32),
+    ("u8", DType::U64),
+    ("b1", DType::Bool),
+];
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Header {
     pub(super) ty: TensorType,
@@ -50,6 +66,23 @@ impl Header {
     }
 }
 
+/// The header that `numpy.save` writes, up to where the elements begin, little endian; `None` if numpy has
+/// no such type.
+pub(super) fn header_bytes(ty: &TensorType) -> Option<Vec<u8>> {
+    let kind = TYPES.iter().find(|(_, dtype)| *dtype == ty.dtype)?.0;
+    let order = if ty.dtype.size_bytes() == 1 { '|' } else { '<' };
+    let dims: String = ty.shape.iter().map(|dim| format!("{dim}, ")).collect();
+    let shape = if ty.shape.len() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
+    let mut text =
+        format!("{{'descr': '{order}{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let prefix = SIGNATURE.len() + 4;
+    let len_bytes = (prefix + text.len() + 1).next_multiple_of(64);
+    text.extend(std::iter::repeat_n(' ', len_bytes - prefix - text.len() - 1));
+    text.push('\n');
+    let text_bytes = u16::try_from(text.len()).ok()?.to_le_bytes();
+    Some([SIGNATURE, &[1, 0], &text_bytes, text.as_bytes()].concat())
+}
+
 fn take<const N: usize>(file: &mut impl Read, missing: NpyProblem) -> Result<[u8; N], NpyProblem> {
     let mut bytes = [0; N];
     file.read_exact(&mut bytes).map_err(|_| missing)?;
@@ -74,21 +107,8 @@ fn parse_descr(text: &str) -> Result<(DType, bool), NpyProblem> {
     let descr = text[1..].split(quote).next().ok_or(NpyProblem::Header("descr"))?;
     let unsupported = || NpyProblem::Descr(descr.to_owned());
     let order = descr.chars().next().filter(char::is_ascii).ok_or_else(unsupported)?;
-    let dtype = match &descr[1..] {
-        "f2" => DType::F16,
-        "f4" => DType::F32,
-        "f8" => DType::F64,
-        "i1" => DType::I8,
-        "i2" => DType::I16,
-        "i4" => DType::I32,
-        "i8" => DType::I64,
-        "u1" => DType::U8,
-        "u2" => DType::U16,
-        "u4" => DType::U32,
-        "u8" => DType::U64,
-        "b1" => DType::Bool,
-        _ => return Err(unsupported()),
-    };
+    let known = TYPES.iter().find(|(kind, _)| *kind == &descr[1..]);
+    let dtype = known.ok_or_else(unsupported)?.1;
     match order {
         '<' | '|' => Ok((dtype, false)),
         '>' => Ok((dtype, true)),
@@ -131,6 +151,21 @@ mod tests {
             assert_eq!(header.ty, TensorType { dtype, shape });
             assert_eq!(header.big_endian, big_endian);
         }
+    }
+
+    #[test]
+    fn written_and_read() {
+        for (_, dtype) in TYPES {
+            for shape in [vec![], vec![3], vec![2, 0, 5]] {
+                let ty = TensorType { dtype, shape };
+                let bytes = header_bytes(&ty).unwrap();
+                assert!(bytes.len().is_multiple_of(64));
+                let len_bytes = bytes.len() as u64;
+                let header = Header { ty, big_endian: false, fortran_order: false, len_bytes };
+                assert_eq!(Header::read(&mut &bytes[..]), Ok(header));
+            }
+        }
+        assert!(header_bytes(&TensorType::new(DType::BF16, &[1])).is_none());
     }
 
     #[test]

@@ -22,10 +22,33 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// The integers `q` themselves; that of a NaN is `q_min`, as in onnxruntime.
+    ///
+    /// # Panics
+    /// If `q` is not as long as `x`.
+    pub fn quantize(
+        x: &[f32], scale: f32, zero_point: i32, q_min: i32, q_max: i32, q: &mut [i32],
+    ) {
+        assert_eq!(x.len(), q.len(), "an integer per number");
+        let (low, high) = ((q_min - zero_point) as f32, (q_max - zero_point) as f32);
+        for (q, &x) in q.iter_mut().zip(x) {
+            let step = if x.is_nan() { low } else { nearest_step(x, scale, low, high) };
+            *q = step as i32 + zero_point;
+        }
+    }
+}
+
 #[inline(always)]
 fn round_to_grid(x: f32, scale: f32, low: f32, high: f32) -> f32 {
+    nearest_step(x, scale, low, high) * scale
+}
+
+/// The nearest multiple of the scale, as a number of scales.
+#[inline(always)]
+fn nearest_step(x: f32, scale: f32, low: f32, high: f32) -> f32 {
     // A quotient of -0.3 rounds to -0; adding +0 gives it the sign an integer 0 has.
-    ((x / scale).round_ties_even().clamp(low, high) + 0.) * scale
+    (x / scale).round_ties_even().clamp(low, high) + 0.
 }
 
 /// The same with a scale and zero point per channel; `x` is `[outer, channels, inner]` and the
@@ -116,6 +139,25 @@ mod tests {
                         let same = found.to_bits() == expected || (x.is_nan() && found.is_nan());
                         assert!(same, "{case:?}, expected {}", f32::from_bits(expected));
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn integers_are_those_of_the_formula() {
+        let x = values();
+        for (zero_point, q_min, q_max) in [(128, 0, 255), (-3, -8, 7), (100, -32768, 32767)] {
+            for (level, q) in at_each_level(|| {
+                let mut q = vec![0; x.len()];
+                quantize(&x, 0.1, zero_point, q_min, q_max, &mut q);
+                q
+            }) {
+                for (&x, q) in x.iter().zip(q) {
+                    let expected = plain(x, 0.1, zero_point, q_min, q_max);
+                    let found = (q - zero_point) as f32 * 0.1;
+                    let is_right = if x.is_nan() { q == q_min } else { found == expected };
+                    assert!(is_right, "{level:?}: {x} gives {q}");
                 }
             }
         }

@@ -66,7 +66,7 @@ impl External {
         ty: &TensorType,
     ) -> Result<Bytes, ExternalError> {
         let Entry { location, offset, length } = Entry::read(proto)?;
-        let expected = ty.size_bytes();
+        let expected = ty.packed_bytes();
         if let Some(found) = length
             && usize::try_from(found) != Ok(expected)
         {

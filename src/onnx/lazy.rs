@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::tensor::{DType, Element, Tensor, TensorType};
+use crate::dispatch_small;
+use crate::onnx::packed::{pack, unpack};
+use crate::tensor::{DType, Element, Small, Tensor, TensorType};
 
 /// A tensor as little-endian bytes, or already decoded.
 ///
@@ -21,7 +23,7 @@ pub(crate) struct LazyTensor {
 impl LazyTensor {
     /// `None` unless `raw` has exactly as many bytes as `ty` asks for.
     pub(crate) fn from_le_bytes(ty: TensorType, raw: Bytes) -> Option<LazyTensor> {
-        (raw.len() == ty.size_bytes()).then(|| LazyTensor { ty, raw, decoded: OnceLock::new() })
+        (raw.len() == ty.packed_bytes()).then(|| LazyTensor { ty, raw, decoded: OnceLock::new() })
     }
 
     pub(crate) fn ty(&self) -> &TensorType {
@@ -59,7 +61,17 @@ fn decode(ty: &TensorType, raw: &[u8]) -> Tensor {
         DType::U32 => numbers(ty, raw, u32::from_le_bytes),
         DType::U64 => numbers(ty, raw, u64::from_le_bytes),
         DType::Bool => numbers(ty, raw, |[byte]| byte != 0),
+        _ => small(ty, unpack(raw, ty.dtype.packed_bits(), ty.len())),
     }
+}
+
+/// A tensor of a [`Small`] type from the bits of its elements.
+pub(super) fn small(ty: &TensorType, bits: impl Iterator<Item = u8>) -> Tensor {
+    dispatch_small!(
+        ty.dtype,
+        T => Tensor::from_vec(&ty.shape, bits.map(T::from_bits).collect()),
+        _ => unreachable!("the caller has matched the others")
+    )
 }
 
 fn numbers<T: Element, const SIZE: usize>(
@@ -80,6 +92,14 @@ pub(super) fn to_le_bytes(tensor: &Tensor) -> Vec<u8> {
                     tensor.slice::<$ty>().iter().flat_map(|x| x.to_le_bytes()).collect()
                 })*
                 DType::Bool => tensor.slice::<bool>().iter().map(|&x| u8::from(x)).collect(),
+                dtype => dispatch_small!(
+                    dtype,
+                    T => {
+                        let bits = tensor.slice::<T>().iter().map(|x| x.to_bits());
+                        pack(bits, dtype.packed_bits())
+                    },
+                    _ => unreachable!("the others are matched above")
+                ),
             }
         };
     }
@@ -93,6 +113,9 @@ pub(super) fn to_le_bytes(tensor: &Tensor) -> Vec<u8> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::tensor::{
+        F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4, U2, U4,
+    };
 
     /// A tensor of every dtype, with the ends of its range.
     pub(in crate::onnx) fn one_of_each() -> Vec<Tensor> {
@@ -113,6 +136,18 @@ pub(super) mod tests {
             of([0, 1, 2, u32::MAX]),
             of([0, 1, 2, u64::MAX]),
             of([false, true, true, false]),
+            of([0, -1, -8, 7].map(I4::low_bits)),
+            of([0, 1, 2, 15].map(U4::low_bits)),
+            of([0, -1, -2, 1].map(I2::low_bits)),
+            of([0, 1, 2, 3].map(U2::low_bits)),
+            of([0, 0x7e, 0xfe, 0x81].map(F8E4M3FN::from_bits)),
+            of([0, 0x7f, 0xff, 0x81].map(F8E4M3FNUZ::from_bits)),
+            of([0, 0x7c, 0xfb, 0x81].map(F8E5M2::from_bits)),
+            of([0, 0x7f, 0xff, 0x81].map(F8E5M2FNUZ::from_bits)),
+            of([0, 127, 128, 254].map(F8E8M0::from_bits)),
+            of([0, 1, 0x1f, 0x3f].map(F6E2M3::from_bits)),
+            of([0, 1, 0x1f, 0x3f].map(F6E3M2::from_bits)),
+            of([0, 1, 7, 15].map(F4E2M1::from_bits)),
         ]
     }
 
@@ -120,7 +155,7 @@ pub(super) mod tests {
     fn bytes_and_back_at_any_alignment() {
         for tensor in one_of_each() {
             let raw = to_le_bytes(&tensor);
-            assert_eq!(raw.len(), tensor.size_bytes());
+            assert_eq!(raw.len(), tensor.ty().packed_bytes());
             for start in 0..8 {
                 let mut padded = vec![0xaa; start];
                 padded.extend(&raw);

@@ -10,6 +10,7 @@ mod frame;
 mod lazy;
 mod load;
 mod nodes;
+mod packed;
 mod pb;
 #[doc(hidden)]
 pub mod proto;

@@ -8,7 +8,8 @@ use std::num::TryFromIntError;
 use half::{bf16, f16};
 
 use crate::onnx::external::{External, ExternalError};
-use crate::onnx::lazy::{LazyTensor, to_le_bytes};
+use crate::onnx::lazy::{LazyTensor, small, to_le_bytes};
+use crate::onnx::packed::unpack;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
 use crate::tensor::{DType, Element, Tensor, TensorType};
@@ -75,7 +76,7 @@ pub(crate) fn constant(
     let raw = match source(proto)? {
         Some(("external_data", _)) => external.data(proto, &ty)?,
         Some((field @ "raw_data", found)) => {
-            let expected = ty.size_bytes();
+            let expected = ty.packed_bytes();
             if found != expected {
                 return Err(TensorError::Count { field, unit: "bytes", found, expected, ty });
             }
@@ -123,6 +124,18 @@ pub(crate) fn dtype(code: i32) -> Result<DType, TensorError> {
         DataType::Uint32 => DType::U32,
         DataType::Uint64 => DType::U64,
         DataType::Bool => DType::Bool,
+        DataType::Int4 => DType::I4,
+        DataType::Uint4 => DType::U4,
+        DataType::Int2 => DType::I2,
+        DataType::Uint2 => DType::U2,
+        DataType::Float8e4m3fn => DType::F8E4M3FN,
+        DataType::Float8e4m3fnuz => DType::F8E4M3FNUZ,
+        DataType::Float8e5m2 => DType::F8E5M2,
+        DataType::Float8e5m2fnuz => DType::F8E5M2FNUZ,
+        DataType::Float8e8m0 => DType::F8E8M0,
+        DataType::Float6e2m3 => DType::F6E2M3,
+        DataType::Float6e3m2 => DType::F6E3M2,
+        DataType::Float4e2m1 => DType::F4E2M1,
         other => {
             let name = other.as_str_name().to_ascii_lowercase();
             return Err(TensorError::TypeNotSupported { name });
@@ -146,6 +159,18 @@ pub(crate) fn data_type(dtype: DType) -> DataType {
         DType::U32 => DataType::Uint32,
         DType::U64 => DataType::Uint64,
         DType::Bool => DataType::Bool,
+        DType::I4 => DataType::Int4,
+        DType::U4 => DataType::Uint4,
+        DType::I2 => DataType::Int2,
+        DType::U2 => DataType::Uint2,
+        DType::F8E4M3FN => DataType::Float8e4m3fn,
+        DType::F8E4M3FNUZ => DataType::Float8e4m3fnuz,
+        DType::F8E5M2 => DataType::Float8e5m2,
+        DType::F8E5M2FNUZ => DataType::Float8e5m2fnuz,
+        DType::F8E8M0 => DataType::Float8e8m0,
+        DType::F6E2M3 => DataType::Float6e2m3,
+        DType::F6E3M2 => DataType::Float6e3m2,
+        DType::F4E2M1 => DataType::Float4e2m1,
     }
 }
 
@@ -193,7 +218,10 @@ fn typed(
     found_in: &'static str,
     found: usize,
 ) -> Result<Tensor, TensorError> {
-    let (dtype, expected) = (ty.dtype, ty.len());
+    let dtype = ty.dtype;
+    // An entry holds a byte of packed elements, but one element of 6 bits.
+    let is_packed = matches!(dtype.packed_bits(), 2 | 4);
+    let expected = if is_packed { ty.packed_bytes() } else { ty.len() };
     let field = typed_field(dtype);
     if found_in != field {
         return Err(TensorError::WrongField { found: found_in, expected: field, dtype });
@@ -217,6 +245,12 @@ fn typed(
         DType::F16 => narrowed(ty, &proto.int32_data, |bits| half(bits).map(f16::from_bits)),
         DType::BF16 => narrowed(ty, &proto.int32_data, |bits| half(bits).map(bf16::from_bits)),
         DType::Bool => narrowed(ty, &proto.int32_data, |x| u8::try_from(x).map(|x| x != 0)),
+        _ => {
+            let entry_bits = if is_packed { 8 } else { dtype.packed_bits() };
+            let bytes = small_entries(dtype, &proto.int32_data, entry_bits)?;
+            let element_bits = if is_packed { dtype.packed_bits() } else { 8 };
+            Ok(small(ty, unpack(&bytes, element_bits, ty.len())))
+        }
     }
 }
 
@@ -226,8 +260,7 @@ fn typed_field(dtype: DType) -> &'static str {
         DType::F64 => "double_data",
         DType::I64 => "int64_data",
         DType::U32 | DType::U64 => "uint64_data",
-        DType::I8 | DType::I16 | DType::I32 | DType::U8 | DType::U16 => "int32_data",
-        DType::F16 | DType::BF16 | DType::Bool => "int32_data",
+        _ => "int32_data",
     }
 }
 
@@ -237,15 +270,24 @@ fn narrowed<Wide: Copy + ToString, T: Element>(
     narrow: impl Fn(Wide) -> Result<T, TryFromIntError>,
 ) -> Result<Tensor, TensorError> {
     let narrow = |(index, &wide): (usize, &Wide)| {
-        narrow(wide).map_err(|_| TensorError::Element {
-            field: typed_field(ty.dtype),
-            index,
-            found: wide.to_string(),
-            dtype: ty.dtype,
-        })
+        narrow(wide).map_err(|_| out_of_range(ty.dtype, index, wide))
     };
     let elements = elements.iter().enumerate().map(narrow).collect::<Result<_, _>>()?;
     Ok(Tensor::from_vec(&ty.shape, elements))
+}
+
+/// Entries of `n_bits`, at most 8, as bytes.
+fn small_entries(dtype: DType, entries: &[i32], n_bits: usize) -> Result<Vec<u8>, TensorError> {
+    let largest = u8::MAX >> (8 - n_bits);
+    let byte = |(index, &entry): (usize, &i32)| {
+        let byte = u8::try_from(entry).ok().filter(|&byte| byte <= largest);
+        byte.ok_or_else(|| out_of_range(dtype, index, entry))
+    };
+    entries.iter().enumerate().map(byte).collect()
+}
+
+fn out_of_range(dtype: DType, index: usize, found: impl ToString) -> TensorError {
+    TensorError::Element { field: typed_field(dtype), index, found: found.to_string(), dtype }
 }
 
 #[cfg(test)]
@@ -255,7 +297,9 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::dispatch_small;
     use crate::onnx::lazy::tests::one_of_each;
+    use crate::tensor::Small;
 
     fn proto(data_type: DataType, dims: &[i64]) -> TensorProto {
         let data_type = Some(data_type.into());
@@ -307,6 +351,15 @@ mod tests {
             DType::F16 => tensor.slice::<f16>().iter().map(|x| x.to_bits().into()).collect(),
             DType::BF16 => tensor.slice::<bf16>().iter().map(|x| x.to_bits().into()).collect(),
             DType::Bool => tensor.slice::<bool>().iter().map(|&x| x.into()).collect(),
+            // Bytes of packed elements, but for those of 6 bits.
+            dtype if dtype.is_small() => dispatch_small!(
+                dtype,
+                T => match dtype.packed_bits() {
+                    6 => tensor.slice::<T>().iter().map(|x| x.to_bits().into()).collect(),
+                    _ => to_le_bytes(tensor).into_iter().map(i32::from).collect(),
+                },
+                _ => unreachable!("it is small")
+            ),
             _ => {
                 let wide = tensor.to_i64().unwrap();
                 wide.into_iter().map(|x| x.try_into().unwrap()).collect()
@@ -332,8 +385,6 @@ mod tests {
         expect!["element type is invalid: code 0, expected 1 to 28"].assert_eq(&refusal(0));
         expect!["element type `string` is not supported"].assert_eq(&refusal(8));
         expect!["element type `complex128` is not supported"].assert_eq(&refusal(15));
-        expect!["element type `float8e4m3fn` is not supported"].assert_eq(&refusal(17));
-        expect!["element type `int4` is not supported"].assert_eq(&refusal(22));
         expect!["element type is invalid: code 29, expected 1 to 28"].assert_eq(&refusal(29));
         expect!["element type is invalid: code -1, expected 1 to 28"].assert_eq(&refusal(-1));
         let supported = (-5..50).filter(|&code| dtype(code).is_ok());
@@ -363,6 +414,15 @@ mod tests {
             .assert_eq(&float(|t| t.float_data = vec![1.]));
         expect!["`raw_data` has 9 bytes, expected 8 for float32 [2]"]
             .assert_eq(&float(|t| t.raw_data = Some(vec![0; 9].into())));
+        let mut packed = proto(DataType::Int4, &[3]);
+        packed.int32_data = vec![0x21, 0x0f];
+        assert_eq!(read(&packed).unwrap().to_i64(), Some(vec![1, 2, -1]));
+        packed.int32_data.push(0);
+        expect!["`int32_data` has 3 elements, expected 2 for int4 [3]"]
+            .assert_eq(&refusal(packed.clone()));
+        packed.int32_data.clear();
+        packed.raw_data = Some(vec![0; 3].into());
+        expect!["`raw_data` has 3 bytes, expected 2 for int4 [3]"].assert_eq(&refusal(packed));
         expect!["its data is in `int64_data`, expected `float_data` or `raw_data` for float32"]
             .assert_eq(&float(|t| t.int64_data = vec![1, 2]));
         expect!["its data is in `string_data`, expected `float_data` or `raw_data` for float32"]
@@ -398,6 +458,10 @@ mod tests {
             .assert_eq(&int32(DataType::Uint8, -1));
         expect!["element 1 of `int32_data` is 65536, expected a value of float16"]
             .assert_eq(&int32(DataType::Float16, 65536));
+        expect!["element 1 of `int32_data` is 256, expected a value of float8e5m2"]
+            .assert_eq(&int32(DataType::Float8e5m2, 256));
+        expect!["element 1 of `int32_data` is 64, expected a value of float6e3m2"]
+            .assert_eq(&int32(DataType::Float6e3m2, 64));
         let mut uint32 = proto(DataType::Uint32, &[1]);
         uint32.uint64_data = vec![1 << 32];
         expect!["element 0 of `uint64_data` is 4294967296, expected a value of uint32"]

@@ -29,7 +29,7 @@ impl Operator for PRelu {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
         let (x, slope) = (inputs.require(X, "X")?, inputs.require(SLOPE, "slope")?);
-        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        x.expect_dtype_that(DType::is_number, "a numeric type")?;
         slope.expect_dtype(x.dtype())?;
         if broadcast(x.shape(), slope.shape()).as_deref() != Some(x.shape()) {
             return Err(slope.wrong_shape(format!("broadcastable to {:?}", x.shape())));

@@ -125,7 +125,7 @@ impl Kind {
 /// The type that inputs of one numeric type broadcast to.
 pub(super) fn same_numbers(inputs: &[Named<'_>]) -> Result<TensorType, OpError> {
     let dtype = inputs[0].dtype();
-    inputs[0].expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+    inputs[0].expect_dtype_that(DType::is_number, "a numeric type")?;
     for input in inputs {
         input.expect_dtype(dtype)?;
     }

@@ -19,7 +19,7 @@ impl Operator for Clip {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(3)?;
         let input = inputs.require(INPUT, "input")?;
-        input.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        input.expect_dtype_that(DType::is_number, "a numeric type")?;
         for (position, name) in [(MIN, "min"), (MAX, "max")] {
             if let Some(bound) = inputs.optional(position, name) {
                 expect_scalar_like(&bound, input.dtype())?;

@@ -127,7 +127,7 @@ impl Operator for Range {
         inputs.expect_at_most(3)?;
         let start = inputs.require(START, "start")?;
         let (limit, delta) = (inputs.require(LIMIT, "limit")?, inputs.require(DELTA, "delta")?);
-        start.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        start.expect_dtype_that(DType::is_number, "a numeric type")?;
         for input in [start, limit, delta] {
             input.expect_dtype(start.dtype())?;
             expect_single(&input)?;
@@ -177,7 +177,7 @@ impl Operator for OneHot {
         let depth = inputs.require(DEPTH, "depth")?;
         let values = inputs.require(VALUES, "values")?;
         for input in [indices, depth] {
-            input.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+            input.expect_dtype_that(DType::is_number, "a numeric type")?;
         }
         expect_single(&depth)?;
         if values.shape() != [2] {

@@ -44,8 +44,8 @@ impl Operator for Compare {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
         let (a, b) = (inputs.require(A, "A")?, inputs.require(B, "B")?);
-        if *self != Compare::Equal {
-            a.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        if !(*self == Compare::Equal && a.dtype() == DType::Bool) {
+            a.expect_dtype_that(DType::is_number, "a numeric type")?;
         }
         b.expect_dtype(a.dtype())?;
         Ok(vec![checked_type(DType::Bool, broadcast_all(&[a, b])?)?])
@@ -87,7 +87,7 @@ impl BitsKind {
     fn accepts(self, dtype: DType) -> bool {
         match self {
             BitsKind::Bool => dtype == DType::Bool,
-            BitsKind::Integer => dtype != DType::Bool && !dtype.is_float(),
+            BitsKind::Integer => dtype.is_number() && !dtype.is_float(),
             BitsKind::Unsigned => {
                 matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64)
             }
@@ -212,13 +212,14 @@ impl IsClass {
 impl Operator for IsClass {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(1)?;
-        let shape = inputs.require(X, "X")?.expect_dtype_that(DType::is_float, "a float type")?;
+        let is_float = |dtype: DType| dtype.is_float() || dtype.is_small_float();
+        let shape = inputs.require(X, "X")?.expect_dtype_that(is_float, "a float type")?;
         Ok(vec![TensorType::new(DType::Bool, shape)])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let x = inputs.tensor(X);
-        Ok(vec![dispatch_numbers!(x.dtype(), T => {
+        Ok(vec![crate::dispatch!(x.dtype(), T => {
             x.view::<T>().mapv(|x| self.holds(x.to_f64())).into()
         })])
     }

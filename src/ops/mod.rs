@@ -7,8 +7,10 @@ mod activation;
 mod arithmetic;
 mod attrs;
 mod batch_norm;
+mod bit_cast;
 mod broadcast;
 mod cast;
+mod centered;
 mod clip;
 mod concat;
 mod control;
@@ -23,6 +25,7 @@ mod gather;
 mod gemm;
 mod generate;
 mod global_pool;
+mod granularity;
 mod group_norm;
 mod identity;
 mod inputs;
@@ -38,6 +41,9 @@ mod pad;
 mod plain_norm;
 mod pool;
 mod power;
+mod qlinear_conv;
+mod qlinear_matmul;
+mod quantize_linear;
 mod reduce;
 mod reshape;
 mod resize;
@@ -71,6 +77,7 @@ const FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     arithmetic::OPS,
     batch_norm::OPS,
+    bit_cast::OPS,
     cast::OPS,
     clip::OPS,
     concat::OPS,
@@ -93,6 +100,9 @@ const FAMILIES: &[&[OpDef]] = &[
     plain_norm::OPS,
     pool::OPS,
     power::OPS,
+    qlinear_conv::OPS,
+    qlinear_matmul::OPS,
+    quantize_linear::OPS,
     reduce::OPS,
     reshape::OPS,
     resize::OPS,

@@ -4,7 +4,10 @@
 
 use half::{bf16, f16};
 
-use crate::tensor::Element;
+use crate::tensor::{
+    Element, F4E2M1, F6E2M3, F6E3M2, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I2, I4,
+    Rounding, U2, U4,
+};
 
 /// An element that converts to and from any other.
 pub(super) trait Scalar: Element {
@@ -116,13 +119,39 @@ impl Scalar for bool {
     }
 }
 
-/// As [`dispatch!`](crate::dispatch), over every type but bool, which `infer` refused.
+macro_rules! small_integers {
+    ($($ty:ident: $least:literal, $most:literal;)*) => {$(
+        impl Scalar for $ty {
+            fn to_f64(self) -> f64 { self.get().into() }
+            fn to_i128(self) -> i128 { self.get().into() }
+            fn nearest(x: f64) -> $ty { $ty::low_bits((x as i64).clamp($least, $most)) }
+            fn wrapped(x: i128) -> $ty { $ty::low_bits(x as i64) }
+        }
+    )*};
+}
+
+small_integers! { I4: -8, 7; U4: 0, 15; I2: -2, 1; U2: 0, 3; }
+
+macro_rules! small_floats {
+    ($($ty:ident)*) => {$(
+        impl Scalar for $ty {
+            fn to_f64(self) -> f64 { self.to_f32().into() }
+            fn to_i128(self) -> i128 { self.to_f32() as i128 }
+            fn nearest(x: f64) -> $ty { $ty::from_f64(x, Rounding::DEFAULT) }
+            fn wrapped(x: i128) -> $ty { $ty::nearest(x as f64) }
+        }
+    )*};
+}
+
+small_floats!(F8E4M3FN F8E4M3FNUZ F8E5M2 F8E5M2FNUZ F8E8M0 F6E2M3 F6E3M2 F4E2M1);
+
+/// As [`dispatch!`](crate::dispatch), over every [`Number`]; `infer` refused the others.
 macro_rules! dispatch_numbers {
     ($dtype:expr, $t:ident => $body:expr) => {
         $crate::dispatch!($dtype, $t in [
             F32 f32, F64 f64, F16 ::half::f16, BF16 ::half::bf16,
             I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64,
-        ] => $body, _ => unreachable!("`infer` refused bool"))
+        ] => $body, _ => unreachable!("`infer` refused what is no number"))
     };
 }
 

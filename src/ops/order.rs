@@ -46,7 +46,7 @@ impl Operator for TopK {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
         let x = inputs.require(X, "X")?;
-        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        x.expect_dtype_that(DType::is_number, "a numeric type")?;
         let axis = axis_attribute("axis", self.axis, x.rank())?;
         let k = inputs.require(K, "K")?;
         expect_single(&k)?;
@@ -139,7 +139,7 @@ impl Operator for Arg {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(1)?;
         let x = inputs.require(X, "data")?;
-        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        x.expect_dtype_that(DType::is_number, "a numeric type")?;
         let axis = axis_attribute("axis", self.axis, x.rank())?;
         let mut shape = with_dim(x.shape(), axis, 1);
         if x.shape()[axis] == 0 && !shape.contains(&0) {

@@ -24,7 +24,7 @@ impl Operator for Pow {
         inputs.expect_at_most(2)?;
         let (base, exponent) = (inputs.require(A, "X")?, inputs.require(B, "Y")?);
         for input in [base, exponent] {
-            input.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+            input.expect_dtype_that(DType::is_number, "a numeric type")?;
         }
         Ok(vec![checked_type(base.dtype(), broadcast_all(&[base, exponent])?)?])
     }

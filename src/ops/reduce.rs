@@ -77,7 +77,8 @@ impl Reduce {
     }
 
     fn accepts(&self, dtype: DType) -> bool {
-        dtype != DType::Bool || matches!(self.kind, Kind::Max | Kind::Min)
+        let is_extreme = matches!(self.kind, Kind::Max | Kind::Min);
+        dtype.is_number() || (is_extreme && dtype == DType::Bool)
     }
 }
 

@@ -92,7 +92,7 @@ fn require<'a>(inputs: &Inputs<'a>, reduction: Reduction) -> Result<[Named<'a>; 
     expect_indices(&indices)?;
     updates.expect_dtype(data.dtype())?;
     if reduction != Reduction::Replace {
-        data.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        data.expect_dtype_that(DType::is_number, "a numeric type")?;
     }
     Ok([data, indices, updates])
 }

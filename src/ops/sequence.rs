@@ -63,7 +63,7 @@ impl Operator for CumSum {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
         let x = inputs.require(X, "x")?;
-        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        x.expect_dtype_that(DType::is_number, "a numeric type")?;
         let axis_input = inputs.require(AXIS, "axis")?;
         axis_input.expect_dtype_that(|d| matches!(d, DType::I32 | DType::I64), "int32 or int64")?;
         expect_single(&axis_input)?;

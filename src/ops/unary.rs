@@ -105,7 +105,7 @@ impl Operator for Map {
         inputs.expect_at_most(1)?;
         let x = inputs.require(X, "X")?;
         if self.ints.is_some() {
-            x.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+            x.expect_dtype_that(DType::is_number, "a numeric type")?;
         } else {
             x.expect_dtype_that(DType::is_float, "a float type")?;
         }

@@ -1,15 +1,20 @@
 //! Does a network give what it should? Compares with ONNX test data: folders of `input_0.pb`,
 //! `output_0.pb`, ...
+//!
+//! The ONNX project's data store bfloat16 as the uint16 of its bits: where the network has a bfloat16, such
+//! a tensor is read as one. These bits are cut off, not rounded, so a step of bfloat16 is allowed.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dispatch;
+use half::bf16;
+
 use crate::exec::{Changes, Engine, Keep, RunError};
 use crate::graph::{Graph, ValueId};
 use crate::onnx::{PbError, read_pb};
 use crate::tensor::{DType, Tensor, TensorType};
+use crate::{dispatch, dispatch_small_floats};
 
 /// Values are equal if `|found - expected| <= atol + rtol |expected|`; NaN equals NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +22,9 @@ pub struct Tolerance {
     pub rtol: f64,
     pub atol: f64,
 }
+
+/// The largest relative distance of neighbors.
+const BFLOAT16_STEP: f64 = 1. / 128.;
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +116,11 @@ pub fn check(
             let n_outputs = graph.outputs().len();
             let output = output.ok_or(CheckError::UnknownOutput { path, expected: n_outputs })?;
             let found = values.get(output).expect("a pass gives all outputs");
+            let (given, expected) = (expected.dtype(), bfloat16_from_bits(expected, found.dtype()));
+            let tolerance = match expected.dtype() == given {
+                true => tolerance,
+                false => Tolerance { rtol: tolerance.rtol.max(BFLOAT16_STEP), ..tolerance },
+            };
             checked.push(Checked {
                 set: set.file_name().unwrap_or(set.as_os_str()).to_string_lossy().into_owned(),
                 output: graph.value_name(output).to_owned(),
@@ -150,7 +163,8 @@ fn inputs(graph: &Graph, set: &Path) -> Result<Vec<Tensor>, CheckError> {
         let (name, tensor) = read_pb(path).map_err(CheckError::Pb)?;
         let id = by_name_or_position(graph, &ids, &name, position);
         if let Some(at) = id.and_then(|id| ids.iter().position(|&other| other == id)) {
-            tensors[at] = Some(tensor);
+            let declared = graph.inputs()[at].dtype;
+            tensors[at] = Some(bfloat16_from_bits(tensor, declared));
         }
     }
     let missing = |at: usize| CheckError::MissingInput {
@@ -159,6 +173,15 @@ fn inputs(graph: &Graph, set: &Path) -> Result<Vec<Tensor>, CheckError> {
     };
     let tensors = tensors.into_iter().enumerate();
     tensors.map(|(at, tensor)| tensor.ok_or_else(|| missing(at))).collect()
+}
+
+/// The same bits as bfloat16, if they are uint16 and a bfloat16 is `wanted`.
+fn bfloat16_from_bits(tensor: Tensor, wanted: DType) -> Tensor {
+    if (tensor.dtype(), wanted) != (DType::U16, DType::BF16) {
+        return tensor;
+    }
+    let elements = tensor.slice::<u16>().iter().map(|&bits| bf16::from_bits(bits)).collect();
+    Tensor::from_vec(tensor.shape(), elements)
 }
 
 /// Names in such files are often empty.
@@ -211,6 +234,13 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
     match tensor.dtype() {
         DType::F64 => tensor.slice::<f64>().to_vec(),
         DType::Bool => tensor.slice::<bool>().iter().map(|&x| f64::from(x)).collect(),
+        dtype if dtype.is_small_float() => {
+            dispatch_small_floats!(
+                dtype,
+                T => tensor.slice::<T>().iter().map(|x| x.to_f32().into()).collect(),
+                _ => unreachable!("all small floats are listed")
+            )
+        }
         _ => match tensor.to_f32() {
             Some(floats) => floats.into_iter().map(f64::from).collect(),
             None => {
@@ -268,6 +298,15 @@ mod tests {
         let Difference::Values { bad, first, worst, .. } = difference else { panic!("values") };
         assert_eq!((bad, first), (3, spot(&[1], "1.1", "1.0")));
         assert_eq!(worst, spot(&[3], "2.0", "inf"));
+    }
+
+    #[test]
+    fn bfloat16_stored_as_bits() {
+        let bits = Tensor::from_vec(&[2], vec![0x3f80_u16, 0xc000]);
+        let floats = Tensor::from_vec(&[2], [1., -2.].map(bf16::from_f32).to_vec());
+        assert_eq!(bfloat16_from_bits(bits.clone(), DType::BF16), floats);
+        assert_eq!(bfloat16_from_bits(bits.clone(), DType::F16), bits);
+        assert_eq!(bfloat16_from_bits(floats.clone(), DType::BF16), floats);
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn parameters(graph: &Graph) -> (u64, u64) {
     let constants = read.into_iter().filter_map(|id| graph.constant(id));
     let floats = constants.map(|constant| constant.ty()).filter(|ty| ty.dtype.is_float());
     floats.fold((0, 0), |(elements, bytes), ty| {
-        (elements + ty.len() as u64, bytes + ty.size_bytes() as u64)
+        (elements + ty.len() as u64, bytes + ty.packed_bytes() as u64)
     })
 }
 
