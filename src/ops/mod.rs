@@ -9,10 +9,13 @@ mod attrs;
 mod batch_norm;
 mod broadcast;
 mod cast;
+mod center;
 mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod deform_conv;
+mod det;
 mod dims;
 mod erf;
 mod error;
@@ -22,6 +25,7 @@ mod gather;
 mod gemm;
 mod generate;
 mod global_pool;
+mod grid_sample;
 mod group_norm;
 mod identity;
 mod inputs;
@@ -39,6 +43,7 @@ mod power;
 mod reduce;
 mod reshape;
 mod resize;
+mod roi;
 mod role;
 mod scatter;
 mod select;
@@ -46,12 +51,16 @@ mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod stencil;
+mod suppress;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transpose;
 mod triangle;
 mod unary;
+mod unpool;
+mod wide;
 mod window;
 
 use std::fmt;
@@ -69,15 +78,19 @@ const FAMILIES: &[&[OpDef]] = &[
     arithmetic::OPS,
     batch_norm::OPS,
     cast::OPS,
+    center::OPS,
     clip::OPS,
     concat::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    deform_conv::OPS,
+    det::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
     generate::OPS,
     global_pool::OPS,
+    grid_sample::OPS,
     group_norm::OPS,
     identity::OPS,
     layer_norm::OPS,
@@ -91,15 +104,18 @@ const FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
+    roi::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    suppress::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
+    unpool::OPS,
 ];
 
 /// The domain of the ONNX standard's own operators.
