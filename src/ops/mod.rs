@@ -11,11 +11,14 @@ mod bit_cast;
 mod broadcast;
 mod cast;
 mod centered;
+mod center;
 mod clip;
 mod concat;
 mod control;
 mod conv;
 mod conv_transpose;
+mod deform_conv;
+mod det;
 mod dims;
 mod erf;
 mod error;
@@ -26,6 +29,7 @@ mod gemm;
 mod generate;
 mod global_pool;
 mod granularity;
+mod grid_sample;
 mod group_norm;
 mod identity;
 mod inputs;
@@ -47,6 +51,7 @@ mod quantize_linear;
 mod reduce;
 mod reshape;
 mod resize;
+mod roi;
 mod role;
 mod scan;
 mod scatter;
@@ -55,12 +60,16 @@ mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod stencil;
+mod suppress;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transpose;
 mod triangle;
 mod unary;
+mod unpool;
+mod wide;
 mod window;
 
 use std::fmt;
@@ -79,16 +88,20 @@ const FAMILIES: &[&[OpDef]] = &[
     batch_norm::OPS,
     bit_cast::OPS,
     cast::OPS,
+    center::OPS,
     clip::OPS,
     concat::OPS,
     control::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    deform_conv::OPS,
+    det::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
     generate::OPS,
     global_pool::OPS,
+    grid_sample::OPS,
     group_norm::OPS,
     identity::OPS,
     layer_norm::OPS,
@@ -107,15 +120,18 @@ const FAMILIES: &[&[OpDef]] = &[
     reshape::OPS,
     resize::OPS,
     scan::OPS,
+    roi::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    suppress::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
+    unpool::OPS,
 ];
 
 /// The domain of the ONNX standard's own operators.

@@ -9,8 +9,12 @@ use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Transpose", 7, Transpose::read),
-    OpDef::onnx("DepthToSpace", 7, DepthToSpace::read),
-    OpDef::onnx("SpaceToDepth", 7, SpaceToDepth::read),
+    OpDef::onnx("DepthToSpace", 1, DepthToSpace::read),
+    OpDef::onnx("SpaceToDepth", 1, |attrs| SpaceToDepth::read(attrs, false)),
+    OpDef::onnx("SpaceToDepth", 28, |attrs| {
+        let is_column_first = read_mode(attrs)?;
+        SpaceToDepth::read(attrs, is_column_first)
+    }),
 ];
 
 const DATA: usize = 0;
@@ -73,6 +77,11 @@ fn read_block_size(attrs: &mut Attrs) -> Result<usize, OpError> {
     positive.ok_or_else(|| OpError::invalid_attribute("blocksize", block_size, "at least 1"))
 }
 
+/// Whether `C` comes first in the channels, not the block.
+fn read_mode(attrs: &mut Attrs) -> Result<bool, OpError> {
+    attrs.choice("mode", &[("DCR", false), ("CRD", true)])
+}
+
 /// `[N, C * b * b, H, W]` becomes `[N, C, H * b, W * b]`; `mode` says whether the block or `C` comes
 /// first in the channels.
 #[derive(Debug)]
@@ -85,7 +94,7 @@ impl DepthToSpace {
     fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
         Ok(Box::new(DepthToSpace {
             block_size: read_block_size(attrs)?,
-            is_column_first: attrs.choice("mode", &[("DCR", false), ("CRD", true)])?,
+            is_column_first: read_mode(attrs)?,
         }))
     }
 }
@@ -121,15 +130,17 @@ impl Operator for DepthToSpace {
     }
 }
 
-/// `[N, C, H * b, W * b]` becomes `[N, b * b * C, H, W]`, the block first in the channels.
+/// `[N, C, H * b, W * b]` becomes `[N, b * b * C, H, W]`; `mode`, which came with opset 28, says
+/// whether the block or `C` comes first in the channels.
 #[derive(Debug)]
 struct SpaceToDepth {
     block_size: usize,
+    is_column_first: bool,
 }
 
 impl SpaceToDepth {
-    fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
-        Ok(Box::new(SpaceToDepth { block_size: read_block_size(attrs)? }))
+    fn read(attrs: &mut Attrs, is_column_first: bool) -> Result<Box<dyn Operator>, OpError> {
+        Ok(Box::new(SpaceToDepth { block_size: read_block_size(attrs)?, is_column_first }))
     }
 }
 
@@ -151,7 +162,8 @@ impl Operator for SpaceToDepth {
         let b = self.block_size;
         let [n, c, h, w] = [shape[0], inputs.shape(DATA)[1], shape[2], shape[3]];
         let blocks = inputs.tensor(DATA).reshaped(&[n, c, h, b, w, b]);
-        Ok(vec![permuted(&blocks, &[0, 3, 5, 1, 2, 4]).reshaped(&shape)])
+        let perm = if self.is_column_first { [0, 1, 3, 5, 2, 4] } else { [0, 3, 5, 1, 2, 4] };
+        Ok(vec![permuted(&blocks, &perm).reshaped(&shape)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -193,8 +205,11 @@ mod tests {
         let depth_first = array![[[[0., 2.], [4., 6.]], [[1., 3.], [5., 7.]]]];
         let column_first = array![[[[0., 1.], [2., 3.]], [[4., 5.], [6., 7.]]]];
         op("DepthToSpace").input(&x).int("blocksize", 2).gives(depth_first.clone());
-        op("DepthToSpace").input(&x).int("blocksize", 2).string("mode", "CRD").gives(column_first);
+        let crd = |name| op(name).int("blocksize", 2).string("mode", "CRD");
+        crd("DepthToSpace").input(&x).gives(column_first.clone());
         op("SpaceToDepth").input(&depth_first).int("blocksize", 2).gives(x.clone());
+        crd("SpaceToDepth").input(&column_first).gives(x.clone());
+        crd("SpaceToDepth").opset(13).fails("attribute `mode` is not one this operator has");
         op("DepthToSpace")
             .input(&x)
             .int("blocksize", 3)

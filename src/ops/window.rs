@@ -48,6 +48,16 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Every list absent.
+    pub(super) const UNSET: Window = Window {
+        kernel_shape: None,
+        strides: None,
+        dilations: None,
+        pads: None,
+        auto_pad: AutoPad::NotSet,
+        ceil_mode: false,
+    };
+
     pub(super) fn read(attrs: &mut Attrs) -> Result<Window, OpError> {
         Ok(Window {
             kernel_shape: attrs.opt_sizes("kernel_shape", 1)?,
@@ -55,7 +65,7 @@ impl Window {
             dilations: attrs.opt_sizes("dilations", 1)?,
             pads: attrs.opt_sizes("pads", 0)?,
             auto_pad: AutoPad::read(attrs)?,
-            ceil_mode: false,
+            ..Window::UNSET
         })
     }
 
@@ -99,8 +109,19 @@ impl Window {
         Ok((0..rank).map(|axis| [pads[axis], pads[axis + rank]]).collect())
     }
 
-    /// The geometry over an input of spatial shape `input`.
+    /// The geometry over an input of spatial shape `input`, of at most three axes.
     pub(super) fn axes(&self, input: &[usize], kernel: &[usize]) -> Result<[Axis; 3], OpError> {
+        let mut axes = [Axis::UNIT; 3];
+        axes[3 - input.len()..].copy_from_slice(&self.axis_list(input, kernel)?);
+        Ok(axes)
+    }
+
+    /// The same for any number of axes.
+    pub(super) fn axis_list(
+        &self,
+        input: &[usize],
+        kernel: &[usize],
+    ) -> Result<Vec<Axis>, OpError> {
         let rank = input.len();
         let (strides, dilations) = (self.strides(rank)?, self.dilations(rank)?);
         let pads = self.pads(rank)?;
@@ -109,11 +130,7 @@ impl Window {
             let output = 0;
             Axis { input: input[i], output, kernel, stride, dilation, pads: pads[i] }
         };
-        let mut axes = [Axis::UNIT; 3];
-        for i in 0..rank {
-            axes[3 - rank + i] = self.slide(axis(i))?;
-        }
-        Ok(axes)
+        (0..rank).map(|i| self.slide(axis(i))).collect()
     }
 
     /// The axis with its padding and number of outputs.
