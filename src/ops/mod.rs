@@ -5,6 +5,8 @@
 
 mod activation;
 mod arithmetic;
+mod attend;
+mod attention;
 mod attrs;
 mod batch_norm;
 mod broadcast;
@@ -40,12 +42,14 @@ mod reduce;
 mod reshape;
 mod resize;
 mod role;
+mod rotary;
 mod scatter;
 mod select;
 mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod swiglu;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -67,6 +71,7 @@ use crate::tensor::{Tensor, TensorType};
 const FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     arithmetic::OPS,
+    attention::OPS,
     batch_norm::OPS,
     cast::OPS,
     clip::OPS,
@@ -91,12 +96,14 @@ const FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
+    rotary::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    swiglu::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
@@ -104,6 +111,9 @@ const FAMILIES: &[&[OpDef]] = &[
 
 /// The domain of the ONNX standard's own operators.
 pub const DEFAULT_DOMAIN: &str = "";
+
+/// The domain of the operators that onnxruntime adds.
+pub const MICROSOFT_DOMAIN: &str = "com.microsoft";
 
 /// The newest opset of the default domain that the table was written against.
 pub const NEWEST_OPSET: u16 = 28;
@@ -128,6 +138,14 @@ impl OpDef {
         read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
     ) -> OpDef {
         OpDef { domain: DEFAULT_DOMAIN, name, since, read }
+    }
+
+    /// The domain has one version of each of its operators.
+    const fn microsoft(
+        name: &'static str,
+        read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
+    ) -> OpDef {
+        OpDef { domain: MICROSOFT_DOMAIN, name, since: 1, read }
     }
 }
 
