@@ -32,6 +32,7 @@ mod lanes;
 mod layer_norm;
 mod logic;
 mod matmul;
+mod microsoft;
 mod number;
 mod order;
 mod pad;
@@ -88,6 +89,10 @@ const FAMILIES: &[&[OpDef]] = &[
     layer_norm::OPS,
     logic::OPS,
     matmul::OPS,
+    microsoft::embed::OPS,
+    microsoft::fused::OPS,
+    microsoft::gelu::OPS,
+    microsoft::skip_norm::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
