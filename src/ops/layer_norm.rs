@@ -1,4 +1,5 @@
-//! `LayerNormalization` and `RMSNormalization`: over the last axes, from `axis` on.
+//! `LayerNormalization` and `RMSNormalization`: over the last axes, from `axis` on. onnxruntime has the
+//! former from opset 1 on and calls the latter `SimplifiedLayerNormalization`.
 //!
 //! <https://onnx.ai/onnx/operators/onnx__LayerNormalization.html>,
 //! <https://onnx.ai/onnx/operators/onnx__RMSNormalization.html>
@@ -14,8 +15,9 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("LayerNormalization", 17, |attrs| LayerNormalization::read(attrs, true)),
+    OpDef::onnx("LayerNormalization", 1, |attrs| LayerNormalization::read(attrs, true)),
     OpDef::onnx("RMSNormalization", 23, |attrs| LayerNormalization::read(attrs, false)),
+    OpDef::onnx("SimplifiedLayerNormalization", 1, |attrs| LayerNormalization::read(attrs, false)),
 ];
 
 /// `Y = (X - mean) / sqrt(variance + epsilon) * Scale + B`
@@ -68,9 +70,10 @@ impl Operator for LayerNormalization {
         statistics.shape[axis..].fill(1);
         let mut types = vec![TensorType { dtype: x.dtype(), shape }];
         if self.is_centered {
-            types.extend([statistics.clone(), statistics]);
-            types.truncate(inputs.n_outputs().max(1));
+            types.push(statistics.clone());
         }
+        types.push(statistics);
+        types.truncate(inputs.n_outputs().max(1));
         Ok(types)
     }
 
@@ -98,7 +101,8 @@ impl Operator for LayerNormalization {
             }
             (means[i], inverses[i]) = (mean as f32, inverse as f32);
         }
-        let values = [y, means, inverses].into_iter().zip(&types);
+        let means = self.is_centered.then_some(means);
+        let values = [Some(y), means, Some(inverses)].into_iter().flatten().zip(&types);
         Ok(values.map(|(y, ty)| floats::tensor(ty.dtype, &ty.shape, y)).collect())
     }
 

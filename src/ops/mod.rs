@@ -5,6 +5,8 @@
 
 mod activation;
 mod arithmetic;
+mod attend;
+mod attention;
 mod attrs;
 mod batch_norm;
 mod bit_cast;
@@ -39,6 +41,7 @@ mod layer_norm;
 mod legacy;
 mod logic;
 mod matmul;
+mod microsoft;
 mod number;
 mod order;
 mod pad;
@@ -54,6 +57,7 @@ mod resize;
 mod roi;
 mod role;
 mod scan;
+mod rotary;
 mod scatter;
 mod select;
 mod sequence;
@@ -62,6 +66,7 @@ mod slice;
 mod softmax;
 mod stencil;
 mod suppress;
+mod swiglu;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -85,6 +90,7 @@ use crate::tensor::{Tensor, TensorType};
 const FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     arithmetic::OPS,
+    attention::OPS,
     batch_norm::OPS,
     bit_cast::OPS,
     cast::OPS,
@@ -108,6 +114,10 @@ const FAMILIES: &[&[OpDef]] = &[
     legacy::OPS,
     logic::OPS,
     matmul::OPS,
+    microsoft::embed::OPS,
+    microsoft::fused::OPS,
+    microsoft::gelu::OPS,
+    microsoft::skip_norm::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -121,6 +131,7 @@ const FAMILIES: &[&[OpDef]] = &[
     resize::OPS,
     scan::OPS,
     roi::OPS,
+    rotary::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
@@ -128,6 +139,7 @@ const FAMILIES: &[&[OpDef]] = &[
     slice::OPS,
     softmax::OPS,
     suppress::OPS,
+    swiglu::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
@@ -136,6 +148,9 @@ const FAMILIES: &[&[OpDef]] = &[
 
 /// The domain of the ONNX standard's own operators.
 pub const DEFAULT_DOMAIN: &str = "";
+
+/// The domain of the operators that onnxruntime adds.
+pub const MICROSOFT_DOMAIN: &str = "com.microsoft";
 
 /// The newest opset of the default domain that the table was written against.
 pub const NEWEST_OPSET: u16 = 28;
@@ -160,6 +175,14 @@ impl OpDef {
         read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
     ) -> OpDef {
         OpDef { domain: DEFAULT_DOMAIN, name, since, read }
+    }
+
+    /// The domain has one version of each of its operators.
+    const fn microsoft(
+        name: &'static str,
+        read: fn(&mut Attrs) -> Result<Box<dyn Operator>, OpError>,
+    ) -> OpDef {
+        OpDef { domain: MICROSOFT_DOMAIN, name, since: 1, read }
     }
 }
 

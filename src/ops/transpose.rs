@@ -60,7 +60,7 @@ impl Operator for Transpose {
     }
 }
 
-fn permuted(x: &Tensor, perm: &[usize]) -> Tensor {
+pub(super) fn permuted(x: &Tensor, perm: &[usize]) -> Tensor {
     let shape: Vec<usize> = perm.iter().map(|&axis| x.shape()[axis]).collect();
     let moved = || perm.iter().filter(|&&axis| x.shape()[axis] != 1);
     if moved().is_sorted() {

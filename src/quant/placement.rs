@@ -139,7 +139,7 @@ impl Placement {
                         c.ty().dtype == DType::F32 && channel_axis < c.ty().shape.len()
                     })
                 });
-                let is_used = reads_activation || self.is_table(id, node, input);
+                let is_used = reads_activation || self.is_lookup(id, node);
                 if let Some(value) = constant.filter(|_| is_used) {
                     self.add_weight(value, channel_axis, id);
                 }
@@ -147,9 +147,11 @@ impl Placement {
         }
     }
 
-    /// Whether a node looks rows up in its input: the output is rounded though only values moved.
-    fn is_table(&self, id: NodeId, node: &Node, input: usize) -> bool {
-        self.role(id).output == OutputRange::SameAsInput(input)
+    /// Whether a node looks rows up in its weights: the output is rounded though only values moved.
+    fn is_lookup(&self, id: NodeId, node: &Node) -> bool {
+        let role = self.role(id);
+        let OutputRange::SameAsInput(table) = role.output else { return false };
+        role.weights.iter().any(|weight| weight.input == table)
             && node.output(0).is_some_and(|output| self.root(output).is_some())
     }
 
