@@ -36,6 +36,7 @@ mod pad;
 mod plain_norm;
 mod pool;
 mod power;
+mod real;
 mod reduce;
 mod reshape;
 mod resize;
