@@ -33,6 +33,7 @@ mod matmul;
 mod number;
 mod order;
 mod pad;
+mod plain_conv;
 mod plain_norm;
 mod pool;
 mod power;
