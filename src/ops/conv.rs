@@ -73,13 +73,17 @@ impl Operator for Conv {
 
     /// Every output element is a sum over one filter; the padding counts, the bias does not.
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
-        let filter: usize = inputs.shape(W)[1..].iter().product();
-        outputs[0].len() as u64 * filter as u64
+        (outputs[0].len() as u64).saturating_mul(filter_len(inputs))
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::weighted(X, Weight { input: W, channel_axis: 0 }).with_bias(B)
     }
+}
+
+/// The number of elements of a slice of `W` along axis 0.
+pub(super) fn filter_len(inputs: &Inputs<'_>) -> u64 {
+    inputs.shape(W)[1..].iter().fold(1, |product: u64, &dim| product.saturating_mul(dim as u64))
 }
 
 pub(super) fn read_group(group: i64) -> Result<usize, OpError> {

@@ -3,7 +3,7 @@
 //! <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 
 use crate::kernels::{self, Axis, ConvShape};
-use crate::ops::conv::{check_bias, expect_operands, read_group};
+use crate::ops::conv::{check_bias, expect_operands, filter_len, read_group};
 use crate::ops::dims::checked_type;
 use crate::ops::floats::{self, floats, optional_floats};
 use crate::ops::plain_conv;
@@ -142,9 +142,8 @@ impl Operator for ConvTranspose {
 
     /// Every input element is multiplied by one filter; what falls into the padding counts too.
     fn macs(&self, inputs: &Inputs<'_>, _outputs: &[TensorType]) -> u64 {
-        let x: usize = inputs.shape(X).iter().product();
-        let filter: usize = inputs.shape(W)[1..].iter().product();
-        x as u64 * filter as u64
+        let x = inputs.get(X).map_or(0, |x| x.ty.len());
+        (x as u64).saturating_mul(filter_len(inputs))
     }
 
     /// With groups, a slice along axis 1 holds one output channel of each group.

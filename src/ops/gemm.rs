@@ -120,7 +120,7 @@ impl Operator for Gemm {
         Ok(vec![dispatch!(
             output.dtype,
             T in [I32 i32, I64 i64, U32 u32, U64 u64] => {
-                let y = self.product(&wrapping::<T>(inputs, A), &wrapping(inputs, B), inputs);
+                let y = self.product(&wrapping::<T>(inputs.tensor(A)), &wrapping(inputs.tensor(B)), inputs);
                 let c = inputs.get(C).map(|_| inputs.view::<T>(C));
                 Tensor::from_vec(&output.shape, self.scale_integers(y.mapv(|y| y.0), c))
             },
@@ -133,7 +133,7 @@ impl Operator for Gemm {
     /// `M * N * K`: one per product; the bias is free, as in a hardware MAC array.
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
         let k = inputs.shape(A)[if self.trans_a { 0 } else { 1 }];
-        outputs[0].len() as u64 * k as u64
+        (outputs[0].len() as u64).saturating_mul(k as u64)
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

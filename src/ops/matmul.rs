@@ -12,7 +12,7 @@ use crate::kernels::add_product;
 use crate::ops::dims::checked_type;
 use crate::ops::floats::expect_same;
 use crate::ops::inputs::Named;
-use crate::ops::real::{Real, dispatch_reals, reals};
+use crate::ops::real::{Real, dispatch_reals};
 use crate::ops::{
     Attrs, Bodies, Inputs, OpDef, OpError, Operator, OutputRange, QuantRole, Reads, Weight,
 };
@@ -152,24 +152,13 @@ impl Operator for MatMul {
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
-        let output = &self.infer(inputs)?[0];
-        let stacks = Stacks::new(inputs.shape(A), inputs.shape(B))?.merged();
-        Ok(vec![dispatch!(
-            output.dtype,
-            T in [I32 i32, I64 i64, U32 u32, U64 u64] => {
-                let y = stacks.product(&wrapping::<T>(inputs, A), &wrapping(inputs, B));
-                Tensor::from_vec(&output.shape, unwrapped::<T>(y))
-            },
-            _ => dispatch_reals!(output.dtype, T => {
-                let y = stacks.product(&reals::<T>(inputs, A), &reals(inputs, B));
-                T::tensor(output.dtype, &output.shape, y)
-            })
-        )])
+        self.infer(inputs)?;
+        Ok(vec![product(inputs.tensor(A), inputs.tensor(B))?])
     }
 
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
         let k = inputs.shape(A).last().copied().unwrap_or(0);
-        outputs[0].len() as u64 * k as u64
+        (outputs[0].len() as u64).saturating_mul(k as u64)
     }
 
     /// Output channels are the columns of `B` or the rows of `A`, whichever is the constant one.
@@ -192,12 +181,29 @@ pub(super) fn expect_factor<'a>(input: &Named<'a>) -> Result<&'a [usize], OpErro
     input.expect_dtype_that(is_factor, "a float type or an integer type of 32 or 64 bits")
 }
 
-/// The elements of an integer input, so that their sums wrap.
-pub(super) fn wrapping<T: Element>(inputs: &Inputs<'_>, position: usize) -> Vec<Wrapping<T>> {
-    inputs.tensor(position).slice::<T>().iter().map(|&x| Wrapping(x)).collect()
+/// The product as `MatMul` has it, of two tensors of a type that [`expect_factor`] accepts.
+pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor, OpError> {
+    let stacks = Stacks::new(a.shape(), b.shape())?.merged();
+    let shape = &stacks.output;
+    Ok(dispatch!(
+        a.dtype(),
+        T in [I32 i32, I64 i64, U32 u32, U64 u64] => {
+            let y = stacks.product(&wrapping::<T>(a), &wrapping(b));
+            Tensor::from_vec(shape, unwrapped::<T>(y))
+        },
+        _ => dispatch_reals!(a.dtype(), T => {
+            let y = stacks.product(&T::elements(a), &T::elements(b));
+            T::tensor(a.dtype(), shape, y)
+        })
+    ))
 }
 
-pub(super) fn unwrapped<T>(elements: Vec<Wrapping<T>>) -> Vec<T> {
+/// The elements of an integer tensor, so that their sums wrap.
+pub(super) fn wrapping<T: Element>(x: &Tensor) -> Vec<Wrapping<T>> {
+    x.slice::<T>().iter().map(|&x| Wrapping(x)).collect()
+}
+
+fn unwrapped<T>(elements: Vec<Wrapping<T>>) -> Vec<T> {
     elements.into_iter().map(|x| x.0).collect()
 }
 

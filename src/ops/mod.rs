@@ -14,6 +14,8 @@ mod concat;
 mod conv;
 mod conv_transpose;
 mod dims;
+mod einsum;
+mod equation;
 mod erf;
 mod error;
 mod expand;
@@ -75,6 +77,7 @@ const FAMILIES: &[&[OpDef]] = &[
     concat::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    einsum::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
