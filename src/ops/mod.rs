@@ -7,6 +7,7 @@ mod activation;
 mod arithmetic;
 mod attrs;
 mod batch_norm;
+mod bit_cast;
 mod broadcast;
 mod cast;
 mod clip;
@@ -31,8 +32,10 @@ mod interpolate;
 mod lanes;
 mod layer_norm;
 mod logic;
+mod loss;
 mod matmul;
 mod number;
+mod optional;
 mod order;
 mod pad;
 mod plain_conv;
@@ -56,6 +59,7 @@ pub(crate) mod testing;
 mod transpose;
 mod triangle;
 mod unary;
+mod unique;
 mod window;
 
 use std::fmt;
@@ -72,6 +76,7 @@ const FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     arithmetic::OPS,
     batch_norm::OPS,
+    bit_cast::OPS,
     cast::OPS,
     clip::OPS,
     concat::OPS,
@@ -87,7 +92,9 @@ const FAMILIES: &[&[OpDef]] = &[
     identity::OPS,
     layer_norm::OPS,
     logic::OPS,
+    loss::OPS,
     matmul::OPS,
+    optional::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -105,6 +112,7 @@ const FAMILIES: &[&[OpDef]] = &[
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
+    unique::OPS,
 ];
 
 /// The domain of the ONNX standard's own operators.

@@ -102,7 +102,7 @@ fn softmax<T: Real>(lane: &mut [T]) {
 }
 
 /// `x - max - log(sum of exp(x - max))`
-fn log_softmax<T: Real>(lane: &mut [T]) {
+pub(super) fn log_softmax<T: Real>(lane: &mut [T]) {
     let max = max(lane);
     let sum: f64 = lane.iter().map(|&x| (x - max).exp().to_f64()).sum();
     let shift = max.to_f64() + sum.ln();
