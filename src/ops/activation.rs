@@ -1,4 +1,4 @@
-//! Activations that are not a formula with float attributes: `Gelu`, `PRelu`.
+//! Activations that are more than a formula over floats: `Gelu`, `PRelu`, `Shrink`.
 
 use crate::ops::broadcast::{broadcast, zip};
 use crate::ops::number::{Number, dispatch_numbers};
@@ -6,8 +6,11 @@ use crate::ops::unary::{Special, map};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
 use crate::tensor::{DType, Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] =
-    &[OpDef::onnx("Gelu", 20, read_gelu), OpDef::onnx("PRelu", 7, |_| Ok(Box::new(PRelu)))];
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::onnx("Gelu", 20, read_gelu),
+    OpDef::onnx("PRelu", 7, |_| Ok(Box::new(PRelu))),
+    OpDef::onnx("Shrink", 9, read_shrink),
+];
 
 /// `x * Phi(x)`, `Phi` the distribution function of the normal distribution, or its approximation by
 /// `tanh`.
@@ -16,6 +19,34 @@ fn read_gelu(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
         false => map!("Gelu", {}, |x| x.gelu(), None),
         true => map!("Gelu", {}, |x| x.gelu_tanh(), None),
     }))
+}
+
+/// Nearer to 0 by `bias`, and 0 where `|x| <= lambd`. Of integers the result is truncated.
+fn read_shrink(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
+    let (lambd, bias) = (attrs.float("lambd", 0.5)?, attrs.float("bias", 0.)?);
+    let ints = move |i: i128| {
+        let (x, lambd, bias) = (i as f64, f64::from(lambd), f64::from(bias));
+        let is_whole = bias.fract() == 0.;
+        match (x < -lambd, lambd < x) {
+            (true, _) if is_whole => i.saturating_add(bias as i128),
+            (true, _) => (x + bias) as i128,
+            (_, true) if is_whole => i.saturating_sub(bias as i128),
+            (_, true) => (x - bias) as i128,
+            _ => 0,
+        }
+    };
+    Ok(Box::new(map!(
+        "Shrink",
+        {lambd, bias},
+        |x| if x < -lambd {
+            x + bias
+        } else if lambd < x {
+            x - bias
+        } else {
+            x * 0.
+        },
+        Some(Box::new(ints))
+    )))
 }
 
 /// `slope * x` below 0; `slope` broadcasts to the shape of `x`.
@@ -75,6 +106,16 @@ mod tests {
             .input(&x)
             .string("approximate", "erf")
             .fails("attribute `approximate` is `erf`; supported: `none`, `tanh`");
+    }
+
+    #[test]
+    fn shrink() {
+        let x = array![-2., 0.5, 3., f32::NAN];
+        op("Shrink").input(&x).float("bias", 1.).gives(array![-1., 0., 2., f32::NAN]);
+        let ints = || op("Shrink").i64s(&[-4, -1, 0, 2, i64::MAX]).float("lambd", 1.5);
+        ints().gives_tensor(array![-4_i64, 0, 0, 2, i64::MAX]);
+        ints().float("bias", 3.).gives_tensor(array![-1_i64, 0, 0, -1, i64::MAX - 3]);
+        op("Shrink").tensor(array![4_u8]).float("bias", 1.5).gives_tensor(array![2_u8]);
     }
 
     #[test]

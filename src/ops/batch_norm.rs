@@ -2,7 +2,9 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>
 
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::{doubles, expect_any_float};
+use crate::ops::number::Scalar;
+use crate::ops::real::{Real, dispatch_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
@@ -30,6 +32,24 @@ impl BatchNormalization {
         }
         Ok(Box::new(BatchNormalization { epsilon: attrs.float("epsilon", 1e-5)? }))
     }
+
+    fn channels(&self, inputs: &Inputs<'_>) -> Vec<Channel> {
+        let [scale, b, mean, var] =
+            PARAMETERS.map(|(position, _)| doubles(inputs.tensor(position)));
+        let channel = |c: usize| {
+            let factor = scale[c] / (var[c] + f64::from(self.epsilon)).sqrt();
+            Channel { mean: mean[c], factor, b: b[c] }
+        };
+        (0..scale.len()).map(channel).collect()
+    }
+}
+
+/// `(x - mean) * factor + b`
+#[derive(Debug, Clone, Copy)]
+struct Channel {
+    mean: f64,
+    factor: f64,
+    b: f64,
 }
 
 impl Operator for BatchNormalization {
@@ -39,32 +59,32 @@ impl Operator for BatchNormalization {
             return Err(OpError::NotSupported { what: "training mode (several outputs)".into() });
         }
         let x = inputs.require(X, "X")?;
-        let shape = expect_float(&x)?;
+        let shape = expect_any_float(&x)?;
         if shape.is_empty() {
             return Err(x.wrong_shape("[N, C, ...]"));
         }
         let channels = shape.get(1).copied().unwrap_or(1);
         for (position, name) in PARAMETERS {
             let parameter = inputs.require(position, name)?;
-            if expect_float(&parameter)? != [channels] {
+            if expect_any_float(&parameter)? != [channels] {
                 return Err(parameter.wrong_shape(format!("[{channels}], one per channel of `X`")));
             }
         }
-        Ok(vec![TensorType { dtype: x.dtype(), shape }])
+        Ok(vec![x.ty().clone()])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
-        let mut y = floats(inputs, X).into_owned();
-        let [scale, b, mean, var] = PARAMETERS.map(|(position, _)| floats(inputs, position));
         let plane: usize = output.shape.iter().skip(2).product();
-        for (i, y) in y.chunks_exact_mut(plane.max(1)).enumerate() {
-            let c = i % scale.len();
-            let (b, mean) = (f64::from(b[c]), f64::from(mean[c]));
-            let factor = f64::from(scale[c]) / (f64::from(var[c]) + f64::from(self.epsilon)).sqrt();
-            y.iter_mut().for_each(|y| *y = ((f64::from(*y) - mean) * factor + b) as f32);
-        }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        let channels = self.channels(inputs);
+        Ok(vec![dispatch_reals!(output.dtype, T => {
+            let mut y = reals::<T>(inputs, X).into_owned();
+            for (i, y) in y.chunks_exact_mut(plane.max(1)).enumerate() {
+                let Channel { mean, factor, b } = channels[i % channels.len()];
+                y.iter_mut().for_each(|y| *y = T::nearest((y.to_f64() - mean) * factor + b));
+            }
+            T::tensor(output.dtype, &output.shape, y)
+        })])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -96,6 +116,20 @@ mod tests {
         base().int("training_mode", 1).fails("attribute `training_mode` is 1; supported: 0");
         base().outputs(3).fails("training mode (several outputs) is not supported");
         assert_eq!(base().quant(), QuantRole::reads_only(0));
+    }
+
+    /// The types of data, of scale and bias, and of the statistics are chosen apart.
+    #[test]
+    fn types() {
+        op("BatchNormalization")
+            .tensor(array![[1. + 1e-12, 3.]])
+            .tensor(array![2_f32, 1.])
+            .tensor(array![0.5_f32, 0.25])
+            .tensor(array![0_f64, 0.])
+            .tensor(array![1_f64, 4.])
+            .float("epsilon", 0.)
+            .gives_tensor(array![[2.5 + 2e-12, 1.75]]);
+        op("BatchNormalization").i64s(&[1]).fails("input `X` is int64, expected a float type");
     }
 
     #[test]

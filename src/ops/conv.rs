@@ -3,10 +3,13 @@
 //! <https://onnx.ai/onnx/operators/onnx__Conv.html>
 
 use crate::kernels::{self, ConvShape};
-use crate::ops::floats::{self, expect_float, expect_same, floats, optional_floats};
+use crate::ops::dims::checked_type;
+use crate::ops::floats::{self, expect_any_float, expect_same, floats, optional_floats};
+use crate::ops::plain_conv;
+use crate::ops::real::{optional_reals, reals};
 use crate::ops::window::Window;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Conv", 1, Conv::read)];
 
@@ -52,12 +55,17 @@ impl Operator for Conv {
         let dtype = inputs.require(X, "X")?.dtype();
         let mut output = vec![shape.batch, shape.c_out];
         output.extend(shape.axes[5 - x.len()..].iter().map(|axis| axis.output));
-        Ok(vec![TensorType { dtype, shape: output }])
+        Ok(vec![checked_type(dtype, output)?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let shape = self.shape(inputs.shape(X), inputs.shape(W))?;
+        if output.dtype == DType::F64 {
+            let (x, w, bias) = (reals(inputs, X), reals(inputs, W), optional_reals(inputs, B));
+            let y = plain_conv::conv(&shape, &x, &w, bias.as_deref());
+            return Ok(vec![Tensor::from_vec(&output.shape, y)]);
+        }
         let bias = optional_floats(inputs, B);
         let y = kernels::conv(&shape, &floats(inputs, X), &floats(inputs, W), bias.as_deref());
         Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
@@ -65,13 +73,17 @@ impl Operator for Conv {
 
     /// Every output element is a sum over one filter; the padding counts, the bias does not.
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
-        let filter: usize = inputs.shape(W)[1..].iter().product();
-        outputs[0].len() as u64 * filter as u64
+        (outputs[0].len() as u64).saturating_mul(filter_len(inputs))
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::weighted(X, Weight { input: W, channel_axis: 0 }).with_bias(B)
     }
+}
+
+/// The number of elements of a slice of `W` along axis 0.
+pub(super) fn filter_len(inputs: &Inputs<'_>) -> u64 {
+    inputs.shape(W)[1..].iter().fold(1, |product: u64, &dim| product.saturating_mul(dim as u64))
 }
 
 pub(super) fn read_group(group: i64) -> Result<usize, OpError> {
@@ -86,7 +98,7 @@ pub(super) fn expect_operands<'a>(
     inputs.expect_at_most(3)?;
     let x = inputs.require(X, "X")?;
     let w = inputs.require(W, "W")?;
-    expect_float(&x)?;
+    expect_any_float(&x)?;
     expect_same(&w, x.dtype(), "X")?;
     expect_spatial(x.shape())?;
     if w.rank() != x.rank() {
@@ -212,6 +224,13 @@ mod tests {
         let x = Tensor::from_vec(&[1, 1, 2], vec![half::f16::from_f32(1.5); 2]);
         let y = Tensor::from_vec(&[1, 1, 1], vec![half::f16::from_f32(4.5)]);
         op("Conv").tensor(x.clone()).tensor(x).gives_tensor(y);
+    }
+
+    #[test]
+    fn float64() {
+        let base = || op("Conv").tensor(array![[[1. + 1e-9, 2.]]]).tensor(array![[[1_f64, 3.]]]);
+        base().tensor(array![0.5]).macs(2).gives_tensor(array![[[7.5 + 1e-9]]]);
+        base().tensor(array![0.5_f32]).fails("input `B` is float32, expected float64, that of `X`");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 //! <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 
 use crate::kernels::{self, Axis, ConvShape};
-use crate::ops::conv::{check_bias, expect_operands, read_group};
+use crate::ops::conv::{check_bias, expect_operands, filter_len, read_group};
+use crate::ops::dims::checked_type;
 use crate::ops::floats::{self, floats, optional_floats};
+use crate::ops::plain_conv;
+use crate::ops::real::{optional_reals, reals};
 use crate::ops::window::{AutoPad, Window, checked, extent};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("ConvTranspose", 1, ConvTranspose::read)];
 
@@ -121,12 +124,17 @@ impl Operator for ConvTranspose {
         let dtype = inputs.require(X, "X")?.dtype();
         let mut output = vec![shape.batch, shape.c_out];
         output.extend(shape.axes[5 - x.len()..].iter().map(|axis| axis.input));
-        Ok(vec![TensorType { dtype, shape: output }])
+        Ok(vec![checked_type(dtype, output)?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let shape = self.shape(inputs.shape(X), inputs.shape(W))?;
+        if output.dtype == DType::F64 {
+            let (x, w, bias) = (reals(inputs, X), reals(inputs, W), optional_reals(inputs, B));
+            let y = plain_conv::conv_transpose(&shape, &x, &w, bias.as_deref());
+            return Ok(vec![Tensor::from_vec(&output.shape, y)]);
+        }
         let (x, w, bias) = (floats(inputs, X), floats(inputs, W), optional_floats(inputs, B));
         let y = kernels::conv_transpose(&shape, &x, &w, bias.as_deref());
         Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
@@ -134,9 +142,8 @@ impl Operator for ConvTranspose {
 
     /// Every input element is multiplied by one filter; what falls into the padding counts too.
     fn macs(&self, inputs: &Inputs<'_>, _outputs: &[TensorType]) -> u64 {
-        let x: usize = inputs.shape(X).iter().product();
-        let filter: usize = inputs.shape(W)[1..].iter().product();
-        x as u64 * filter as u64
+        let x = inputs.get(X).map_or(0, |x| x.ty.len());
+        (x as u64).saturating_mul(filter_len(inputs))
     }
 
     /// With groups, a slice along axis 1 holds one output channel of each group.
@@ -196,6 +203,16 @@ mod tests {
             .ints("strides", &[3])
             .string("auto_pad", "SAME_UPPER")
             .gives(array![[[0., 0., 0., -2., 0., 0.]]]);
+    }
+
+    #[test]
+    fn float64() {
+        op("ConvTranspose")
+            .tensor(array![[[1. + 1e-9, 2.]]])
+            .tensor(array![[[1_f64, 3.]]])
+            .tensor(array![0.5])
+            .macs(4)
+            .gives_tensor(array![[[1.5 + 1e-9, 5.5 + 3e-9, 6.5]]]);
     }
 
     #[test]

@@ -2,10 +2,17 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Gemm.html>
 
-use ndarray::{Array2, ArrayView, ArrayView2};
+use std::ops::AddAssign;
 
+use ndarray::{Array2, ArrayView, ArrayView2, ArrayViewD, LinalgScalar};
+
+use crate::dispatch;
 use crate::kernels::add_product;
-use crate::ops::floats::{self, expect_float, expect_same, floats, optional_floats};
+use crate::ops::dims::checked_type;
+use crate::ops::floats::expect_same;
+use crate::ops::matmul::{expect_factor, wrapping};
+use crate::ops::number::Scalar;
+use crate::ops::real::{Real, dispatch_reals, optional_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
 use crate::tensor::{Tensor, TensorType};
 
@@ -14,7 +21,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Gemm", 7, Gemm::read)];
 /// `Y = alpha * op(A) * op(B) + beta * C`
 ///
 /// `op(A)` is `[M, K]`, `op(B)` is `[K, N]`, and `C` broadcasts to `[M, N]`. `op` transposes when
-/// the flag for that input is set.
+/// the flag for that input is set. Integers wrap; where `alpha` or `beta` is no whole number, the scaled
+/// sum is computed in f64 and truncated.
 #[derive(Debug)]
 struct Gemm {
     alpha: f32,
@@ -36,6 +44,55 @@ impl Gemm {
             trans_b: attrs.flag("transB", false)?,
         }))
     }
+
+    /// `op(A) * op(B)`
+    fn product<T: LinalgScalar + AddAssign>(
+        &self,
+        a: &[T],
+        b: &[T],
+        inputs: &Inputs<'_>,
+    ) -> Array2<T> {
+        let a = transpose_if(self.trans_a, matrix(a, inputs.shape(A)));
+        let b = transpose_if(self.trans_b, matrix(b, inputs.shape(B)));
+        let mut y = Array2::zeros((a.nrows(), b.ncols()));
+        add_product(a, b, y.view_mut());
+        y
+    }
+
+    fn eval_reals<T: Real>(&self, inputs: &Inputs<'_>) -> Vec<T> {
+        let mut y = self.product::<T>(&reals(inputs, A), &reals(inputs, B), inputs);
+        if self.alpha != 1. {
+            let alpha = T::nearest(self.alpha.into());
+            y.map_inplace(|y| *y = *y * alpha);
+        }
+        if let Some(c) = optional_reals::<T>(inputs, C) {
+            let c = ArrayView::from_shape(inputs.shape(C), &c).expect("an input has its shape");
+            let c = c.broadcast(y.dim()).expect("`infer` checked the broadcast");
+            y.scaled_add(T::nearest(self.beta.into()), &c);
+        }
+        y.into_raw_vec_and_offset().0
+    }
+
+    /// From the wrapped product of integers.
+    fn scale_integers<T: Scalar>(&self, mut y: Array2<T>, c: Option<ArrayViewD<'_, T>>) -> Vec<T> {
+        let (alpha, beta) = (f64::from(self.alpha), f64::from(self.beta));
+        let is_whole = alpha.fract() == 0. && beta.fract() == 0.;
+        let scaled = |y: T, c: T| match is_whole {
+            true => {
+                let y = y.to_i128().wrapping_mul(alpha as i128);
+                T::wrapped(y.wrapping_add(c.to_i128().wrapping_mul(beta as i128)))
+            }
+            false => T::nearest(alpha * y.to_f64() + beta * c.to_f64()),
+        };
+        match c {
+            None => y.map_inplace(|y| *y = scaled(*y, T::default())),
+            Some(c) => {
+                let c = c.broadcast(y.dim()).expect("`infer` checked the broadcast");
+                y.zip_mut_with(&c, |y, &c| *y = scaled(*y, c));
+            }
+        }
+        y.into_raw_vec_and_offset().0
+    }
 }
 
 impl Operator for Gemm {
@@ -43,7 +100,7 @@ impl Operator for Gemm {
         inputs.expect_at_most(3)?;
         let a = inputs.require(A, "A")?;
         let b = inputs.require(B, "B")?;
-        expect_float(&a)?;
+        expect_factor(&a)?;
         expect_same(&b, a.dtype(), "A")?;
         let [m, k] = transpose_dims_if(self.trans_a, a.expect_rank()?);
         let [k_b, n] = transpose_dims_if(self.trans_b, b.expect_rank()?);
@@ -55,31 +112,28 @@ impl Operator for Gemm {
         {
             return Err(c.wrong_shape(format!("broadcastable to [{m}, {n}]")));
         }
-        Ok(vec![TensorType::new(a.dtype(), &[m, n])])
+        Ok(vec![checked_type(a.dtype(), vec![m, n])?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
-        let (a, b) = (floats(inputs, A), floats(inputs, B));
-        let a = transpose_if(self.trans_a, matrix(&a, inputs.shape(A)));
-        let b = transpose_if(self.trans_b, matrix(&b, inputs.shape(B)));
-        let mut y = Array2::zeros((a.nrows(), b.ncols()));
-        add_product(a, b, y.view_mut());
-        if self.alpha != 1. {
-            y *= self.alpha;
-        }
-        if let Some(c) = optional_floats(inputs, C) {
-            let c = ArrayView::from_shape(inputs.shape(C), &c).expect("an input has its shape");
-            let c = c.broadcast(y.dim()).expect("`infer` checked the broadcast");
-            y.scaled_add(self.beta, &c);
-        }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y.into_raw_vec_and_offset().0)])
+        Ok(vec![dispatch!(
+            output.dtype,
+            T in [I32 i32, I64 i64, U32 u32, U64 u64] => {
+                let y = self.product(&wrapping::<T>(inputs.tensor(A)), &wrapping(inputs.tensor(B)), inputs);
+                let c = inputs.get(C).map(|_| inputs.view::<T>(C));
+                Tensor::from_vec(&output.shape, self.scale_integers(y.mapv(|y| y.0), c))
+            },
+            _ => dispatch_reals!(output.dtype, T => {
+                T::tensor(output.dtype, &output.shape, self.eval_reals(inputs))
+            })
+        )])
     }
 
     /// `M * N * K`: one per product; the bias is free, as in a hardware MAC array.
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
         let k = inputs.shape(A)[if self.trans_a { 0 } else { 1 }];
-        outputs[0].len() as u64 * k as u64
+        (outputs[0].len() as u64).saturating_mul(k as u64)
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -92,11 +146,11 @@ fn transpose_dims_if(flag: bool, [rows, cols]: [usize; 2]) -> [usize; 2] {
     if flag { [cols, rows] } else { [rows, cols] }
 }
 
-fn transpose_if(flag: bool, matrix: ArrayView2<'_, f32>) -> ArrayView2<'_, f32> {
+fn transpose_if<T>(flag: bool, matrix: ArrayView2<'_, T>) -> ArrayView2<'_, T> {
     if flag { matrix.reversed_axes() } else { matrix }
 }
 
-fn matrix<'a>(x: &'a [f32], shape: &[usize]) -> ArrayView2<'a, f32> {
+fn matrix<'a, T>(x: &'a [T], shape: &[usize]) -> ArrayView2<'a, T> {
     ArrayView2::from_shape((shape[0], shape[1]), x).expect("an input has its shape")
 }
 
@@ -138,6 +192,32 @@ mod tests {
             .tensor(counting(&[0, 2]))
             .tensor(counting(&[2, 3]))
             .gives_tensor(counting(&[0, 3]));
+    }
+
+    #[test]
+    fn other_types() {
+        let base = || op("Gemm").tensor(array![[1., 2.]]).tensor(array![[1e-9], [3.]]);
+        base().tensor(array![0.5]).gives_tensor(array![[6.5 + 1e-9]]);
+        let base =
+            || op("Gemm").tensor(array![[1_i64, -2], [3, 4]]).tensor(array![[1], [i64::MAX]]);
+        base().gives_tensor(array![[3_i64], [-1]]);
+        let small = || op("Gemm").tensor(array![[3, 4]]).tensor(array![[1], [1]]);
+        small()
+            .tensor(array![-10])
+            .float("alpha", 2.)
+            .float("beta", 3.)
+            .gives_tensor(array![[-16]]);
+        small().tensor(array![-10]).float("beta", 0.25).gives_tensor(array![[4]]);
+        small().float("alpha", 0.5).gives_tensor(array![[3]]);
+        op("Gemm")
+            .tensor(array![[u32::MAX]])
+            .tensor(array![[2_u32]])
+            .tensor(array![3_u32])
+            .gives_tensor(array![[1_u32]]);
+        op("Gemm")
+            .tensor(array![[1_u8]])
+            .tensor(array![[1_u8]])
+            .fails("input `A` is uint8, expected a float type or an integer type of 32 or 64 bits");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! <https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html>,
 //! <https://onnx.ai/onnx/operators/onnx__GroupNormalization.html>
 
-use crate::kernels;
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::{doubles, expect_any_float};
+use crate::ops::layer_norm::read_stash_type;
+use crate::ops::real::{Real, dispatch_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
@@ -37,10 +38,7 @@ const BIAS: usize = 2;
 
 impl GroupNormalization {
     fn read(attrs: &mut Attrs, parameters: Per) -> Result<Box<dyn Operator>, OpError> {
-        match attrs.int("stash_type", 1)? {
-            1 => {}
-            other => return Err(OpError::attribute("stash_type", other, "1, float32")),
-        }
+        read_stash_type(attrs)?;
         let num_groups = Some(attrs.require_int("num_groups")?);
         let epsilon = attrs.float("epsilon", 1e-5)?;
         Ok(Box::new(GroupNormalization { epsilon, num_groups, parameters }))
@@ -60,13 +58,40 @@ impl GroupNormalization {
             OpError::invalid_attribute("num_groups", num_groups, expected)
         })
     }
+
+    fn normalize<T: Real>(
+        &self,
+        y: &mut [T],
+        shape: &[usize],
+        inputs: &Inputs<'_>,
+    ) -> Result<(), OpError> {
+        let (scale, bias) = (doubles(inputs.tensor(SCALE)), doubles(inputs.tensor(BIAS)));
+        let channels = shape[1];
+        let groups = self.groups(channels)?;
+        let plane = shape[2..].iter().product::<usize>().max(1);
+        let (each, width) = match self.parameters {
+            Per::Channel => (1, channels / groups.max(1)),
+            Per::Group => (channels / groups.max(1), channels / groups.max(1)),
+        };
+        let spans = y.chunks_exact_mut((plane * width).max(1));
+        for (group, span) in spans.enumerate() {
+            let (mean, variance) = T::moments(span);
+            let inverse = (variance + f64::from(self.epsilon)).sqrt().recip();
+            for (i, row) in span.chunks_exact_mut(plane).enumerate() {
+                let parameter = (group % groups * width + i) / each;
+                let (factor, bias) = (inverse * scale[parameter], bias[parameter]);
+                row.iter_mut().for_each(|y| *y = T::nearest((y.to_f64() - mean) * factor + bias));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Operator for GroupNormalization {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(3)?;
         let x = inputs.require(X, if self.num_groups.is_some() { "X" } else { "input" })?;
-        let shape = expect_float(&x)?;
+        let shape = expect_any_float(&x)?;
         if shape.len() < 2 {
             return Err(x.wrong_shape("[N, C, ...]"));
         }
@@ -77,36 +102,20 @@ impl Operator for GroupNormalization {
         };
         let bias = if self.num_groups.is_some() { "bias" } else { "B" };
         for parameter in [inputs.require(SCALE, "scale")?, inputs.require(BIAS, bias)?] {
-            if expect_float(&parameter)? != [expected] {
+            if expect_any_float(&parameter)? != [expected] {
                 return Err(parameter.wrong_shape(format!("[{expected}], one per {what}")));
             }
         }
-        Ok(vec![TensorType { dtype: x.dtype(), shape }])
+        Ok(vec![x.ty().clone()])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
-        let mut y = floats(inputs, X).into_owned();
-        let (scale, bias) = (floats(inputs, SCALE), floats(inputs, BIAS));
-        let channels = output.shape[1];
-        let groups = self.groups(channels)?;
-        let plane = output.shape[2..].iter().product::<usize>().max(1);
-        let (each, width) = match self.parameters {
-            Per::Channel => (1, channels / groups.max(1)),
-            Per::Group => (channels / groups.max(1), channels / groups.max(1)),
-        };
-        let spans = y.chunks_exact_mut((plane * width).max(1));
-        for (group, span) in spans.enumerate() {
-            let (mean, variance) = kernels::moments(span);
-            let inverse = (variance + f64::from(self.epsilon)).sqrt().recip();
-            for (i, row) in span.chunks_exact_mut(plane).enumerate() {
-                let parameter = (group % groups * width + i) / each;
-                let factor = inverse * f64::from(scale[parameter]);
-                let bias = f64::from(bias[parameter]);
-                row.iter_mut().for_each(|y| *y = ((f64::from(*y) - mean) * factor + bias) as f32);
-            }
-        }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        Ok(vec![dispatch_reals!(output.dtype, T => {
+            let mut y = reals::<T>(inputs, X).into_owned();
+            self.normalize(&mut y, &output.shape, inputs)?;
+            T::tensor(output.dtype, &output.shape, y)
+        })])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -156,6 +165,16 @@ mod tests {
             .input(&array![1.])
             .input(&array![0.])
             .gives_tensor(counting(&[0, 1, 3]));
+    }
+
+    #[test]
+    fn float64() {
+        op("InstanceNormalization")
+            .tensor(array![[[1. + 1e-9, -1. - 1e-9]]])
+            .tensor(array![3_f64])
+            .tensor(array![1e-9])
+            .float("epsilon", 0.)
+            .gives_tensor(array![[[3. + 1e-9, -3. + 1e-9]]]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `Identity`, and `Dropout`, which is one in inference.
 
+use crate::ops::floats::doubles;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -30,7 +31,7 @@ impl Operator for Identity {
     }
 }
 
-/// Keeps everything; the second output, if the node names it, is a mask that is true everywhere.
+/// Keeps everything, as in inference, or with a ratio of 0 in training; the second output, if the node names it, is a mask that is true everywhere.
 #[derive(Debug)]
 struct Dropout;
 
@@ -50,8 +51,8 @@ impl Operator for Dropout {
         }
         if let Some(training) = inputs.optional(TRAINING_MODE, "training_mode") {
             training.expect_dtype(DType::Bool)?;
-            if training.value()?.slice::<bool>().contains(&true) {
-                return Err(OpError::NotSupported { what: "`training_mode` true".to_owned() });
+            if training.value()?.slice::<bool>().contains(&true) && drops(inputs)? {
+                return Err(OpError::NotSupported { what: "training".to_owned() });
             }
         }
         let mut types = vec![data.ty().clone()];
@@ -73,6 +74,12 @@ impl Operator for Dropout {
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::passes(INPUT)
     }
+}
+
+/// Whether a ratio, which is 0.5 if it is not given, drops anything in training.
+fn drops(inputs: &Inputs<'_>) -> Result<bool, OpError> {
+    let Some(ratio) = inputs.optional(RATIO, "ratio") else { return Ok(true) };
+    Ok(doubles(ratio.value()?).iter().any(|&ratio| ratio != 0.))
 }
 
 #[cfg(test)]
@@ -101,6 +108,17 @@ mod tests {
         let training =
             |mode: bool| op("Dropout").input(&x).tensor(half.clone()).tensor(Tensor::scalar(mode));
         training(false).gives(x.clone());
-        training(true).fails("`training_mode` true is not supported");
+        training(true).fails("training is not supported");
+        op("Dropout")
+            .input(&x)
+            .absent()
+            .tensor(Tensor::scalar(true))
+            .fails("training is not supported");
+        op("Dropout")
+            .input(&x)
+            .tensor(Tensor::scalar(0_f64))
+            .tensor(Tensor::scalar(true))
+            .outputs(2)
+            .gives_tensors(&[x.clone().into(), array![true, true].into()]);
     }
 }

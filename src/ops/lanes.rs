@@ -13,11 +13,11 @@ pub(super) fn resolve_axis(name: &str, axis: i64, rank: usize) -> Result<usize, 
 }
 
 /// Gives every lane of `x` along `axis` to `f`, as a contiguous slice.
-pub(super) fn for_each_lane(
-    x: &mut [f32],
+pub(super) fn for_each_lane<T: Copy + Default>(
+    x: &mut [T],
     shape: &[usize],
     axis: usize,
-    mut f: impl FnMut(&mut [f32]),
+    mut f: impl FnMut(&mut [T]),
 ) {
     let (length, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
     if x.is_empty() {
@@ -26,7 +26,7 @@ pub(super) fn for_each_lane(
     if inner == 1 {
         return x.chunks_exact_mut(length).for_each(f);
     }
-    let mut lane = vec![0.; length];
+    let mut lane = vec![T::default(); length];
     for block in x.chunks_exact_mut(length * inner) {
         for i in 0..inner {
             let from = block[i..].iter().step_by(inner);

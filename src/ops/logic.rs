@@ -80,7 +80,6 @@ impl Operator for Compare {
 enum BitsKind {
     Bool,
     Integer,
-    Unsigned,
 }
 
 impl BitsKind {
@@ -88,9 +87,6 @@ impl BitsKind {
         match self {
             BitsKind::Bool => dtype == DType::Bool,
             BitsKind::Integer => dtype.is_number() && !dtype.is_float(),
-            BitsKind::Unsigned => {
-                matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64)
-            }
         }
     }
 
@@ -98,7 +94,6 @@ impl BitsKind {
         match self {
             BitsKind::Bool => "bool",
             BitsKind::Integer => "an integer type",
-            BitsKind::Unsigned => "an unsigned integer type",
         }
     }
 }
@@ -119,19 +114,20 @@ impl Bits {
         Bits { kind: BitsKind::Integer, join }
     }
 
-    /// A shift by the width of the type or more gives 0.
+    /// A shift by the width of the type or more, or by a negative number, leaves copies of the bit that
+    /// moves in: 0, or to the right the sign.
     fn read_shift(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
         let direction = attrs.opt_string("direction")?;
         let missing = || OpError::MissingAttribute { name: "direction".to_owned() };
         let join: fn(i128, i128) -> i128 = match direction.ok_or_else(missing)?.as_str() {
-            "LEFT" => |a, b| if b < 64 { a << b } else { 0 },
-            "RIGHT" => |a, b| if b < 64 { a >> b } else { 0 },
+            "LEFT" => |a, b| if (0..64).contains(&b) { a << b } else { 0 },
+            "RIGHT" => |a, b| a >> if (0..64).contains(&b) { b } else { 64 },
             other => {
                 let found = format!("`{other}`");
                 return Err(OpError::invalid_attribute("direction", found, "`LEFT` or `RIGHT`"));
             }
         };
-        Ok(Box::new(Bits { kind: BitsKind::Unsigned, join }))
+        Ok(Box::new(Bits { kind: BitsKind::Integer, join }))
     }
 }
 
@@ -291,6 +287,17 @@ mod tests {
             .tensor(array![63_u64, u64::MAX])
             .string("direction", "LEFT")
             .gives_tensor(array![1_u64 << 63, 0]);
+        let signed =
+            op("BitShift").tensor(array![-8_i8, 96, -8, -8]).tensor(array![1_i8, 1, -1, 8]);
+        signed.string("direction", "RIGHT").gives_tensor(array![-4_i8, 48, -1, -1]);
+        let signed =
+            op("BitShift").tensor(array![-8_i8, 96, -8, -8]).tensor(array![1_i8, 1, -1, 8]);
+        signed.string("direction", "LEFT").gives_tensor(array![-16_i8, -64, 0, 0]);
+        op("BitShift")
+            .i64s(&[i64::MIN, -1, 5])
+            .i64s(&[63, i64::MAX, i64::MIN])
+            .string("direction", "RIGHT")
+            .gives_tensor(array![-1_i64, -1, 0]);
         base().fails("attribute `direction` is missing");
         base()
             .attr("direction", AttrValue::String("UP".to_owned()))

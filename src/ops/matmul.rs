@@ -2,18 +2,25 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__MatMul.html>
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use std::num::Wrapping;
+use std::ops::AddAssign;
 
+use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
+
+use crate::dispatch;
 use crate::kernels::add_product;
-use crate::ops::floats::{self, expect_float, expect_same, floats};
+use crate::ops::dims::checked_type;
+use crate::ops::floats::expect_same;
+use crate::ops::inputs::Named;
+use crate::ops::real::{Real, dispatch_reals};
 use crate::ops::{
     Attrs, Bodies, Inputs, OpDef, OpError, Operator, OutputRange, QuantRole, Reads, Weight,
 };
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("MatMul", 1, MatMul::read)];
 
-/// `[..., M, K]` times `[..., K, N]`; a vector is one row of `A` or one column of `B`.
+/// `[..., M, K]` times `[..., K, N]`; a vector is one row of `A` or one column of `B`. Integers wrap.
 #[derive(Debug)]
 struct MatMul;
 
@@ -78,9 +85,9 @@ impl Stacks {
         Stacks { m, batch: vec![], a_strides: vec![], b_strides: vec![], ..self }
     }
 
-    fn product(&self, a: &[f32], b: &[f32]) -> Vec<f32> {
+    fn product<T: LinalgScalar + AddAssign>(&self, a: &[T], b: &[T]) -> Vec<T> {
         let [m, k, n] = [self.m, self.k, self.n];
-        let mut y = vec![0.; self.output.iter().product()];
+        let mut y = vec![T::zero(); self.output.iter().product()];
         if y.is_empty() || k == 0 {
             return y;
         }
@@ -138,22 +145,20 @@ impl Operator for MatMul {
         inputs.expect_at_most(2)?;
         let a = inputs.require(A, "A")?;
         let b = inputs.require(B, "B")?;
-        expect_float(&a)?;
+        expect_factor(&a)?;
         expect_same(&b, a.dtype(), "A")?;
         let stacks = Stacks::new(a.shape(), b.shape())?;
-        Ok(vec![TensorType { dtype: a.dtype(), shape: stacks.output }])
+        Ok(vec![checked_type(a.dtype(), stacks.output)?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
-        let output = &self.infer(inputs)?[0];
-        let stacks = Stacks::new(inputs.shape(A), inputs.shape(B))?.merged();
-        let y = stacks.product(&floats(inputs, A), &floats(inputs, B));
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        self.infer(inputs)?;
+        Ok(vec![product(inputs.tensor(A), inputs.tensor(B))?])
     }
 
     fn macs(&self, inputs: &Inputs<'_>, outputs: &[TensorType]) -> u64 {
         let k = inputs.shape(A).last().copied().unwrap_or(0);
-        outputs[0].len() as u64 * k as u64
+        (outputs[0].len() as u64).saturating_mul(k as u64)
     }
 
     /// Output channels are the columns of `B` or the rows of `A`, whichever is the constant one.
@@ -168,11 +173,46 @@ impl Operator for MatMul {
     }
 }
 
+/// The types that matrix products are defined for.
+pub(super) fn expect_factor<'a>(input: &Named<'a>) -> Result<&'a [usize], OpError> {
+    let is_factor = |dtype: DType| {
+        dtype.is_float() || matches!(dtype, DType::I32 | DType::I64 | DType::U32 | DType::U64)
+    };
+    input.expect_dtype_that(is_factor, "a float type or an integer type of 32 or 64 bits")
+}
+
+/// The product as `MatMul` has it, of two tensors of a type that [`expect_factor`] accepts.
+pub(super) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor, OpError> {
+    let stacks = Stacks::new(a.shape(), b.shape())?.merged();
+    let shape = &stacks.output;
+    Ok(dispatch!(
+        a.dtype(),
+        T in [I32 i32, I64 i64, U32 u32, U64 u64] => {
+            let y = stacks.product(&wrapping::<T>(a), &wrapping(b));
+            Tensor::from_vec(shape, unwrapped::<T>(y))
+        },
+        _ => dispatch_reals!(a.dtype(), T => {
+            let y = stacks.product(&T::elements(a), &T::elements(b));
+            T::tensor(a.dtype(), shape, y)
+        })
+    ))
+}
+
+/// The elements of an integer tensor, so that their sums wrap.
+pub(super) fn wrapping<T: Element>(x: &Tensor) -> Vec<Wrapping<T>> {
+    x.slice::<T>().iter().map(|&x| Wrapping(x)).collect()
+}
+
+fn unwrapped<T>(elements: Vec<Wrapping<T>>) -> Vec<T> {
+    elements.into_iter().map(|x| x.0).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;
 
     use crate::ops::testing::{OpTest, counting, op};
+    use crate::tensor::Tensor;
 
     fn product(a: &[usize], b: &[usize]) -> OpTest {
         op("MatMul").tensor(counting(a)).tensor(counting(b))
@@ -183,7 +223,7 @@ mod tests {
         product(&[2, 3], &[3, 2]).macs(12).gives(array![[10., 13.], [28., 40.]]);
         product(&[3], &[3, 2]).macs(6).gives(array![10., 13.]);
         product(&[2, 3], &[3]).macs(6).gives(array![5., 14.]);
-        product(&[3], &[3]).macs(3).gives_tensor(crate::tensor::Tensor::scalar(5_f32));
+        product(&[3], &[3]).macs(3).gives_tensor(Tensor::scalar(5_f32));
     }
 
     #[test]
@@ -202,6 +242,21 @@ mod tests {
         product(&[2, 0], &[0, 1]).macs(0).gives(array![[0.], [0.]]);
         product(&[0, 2], &[2, 3]).gives_tensor(counting(&[0, 3]));
         product(&[0, 1, 2], &[2, 3]).gives_tensor(counting(&[0, 1, 3]));
+    }
+
+    #[test]
+    fn other_types() {
+        let base = |a: Tensor, b: Tensor| op("MatMul").tensor(a).tensor(b);
+        let product = array![[1e-9 + 4., 6.]];
+        base(array![[1e-9, 2.]].into(), array![[1., 0.], [2., 3.]].into()).gives_tensor(product);
+        base(array![[-1, 2], [3, 4]].into(), array![5, 6].into()).gives_tensor(array![7, 39]);
+        let most = array![[i64::MAX, 1]];
+        base(most.into(), array![[1_i64, 2], [1, 0]].into()).gives_tensor(array![[i64::MIN, -2]]);
+        base(array![[u32::MAX]].into(), array![[2_u32]].into())
+            .gives_tensor(array![[u32::MAX - 1]]);
+        base(array![[3_u64, 4]].into(), array![[1_u64], [2]].into()).gives_tensor(array![[11_u64]]);
+        base(array![1_i8].into(), array![1_i8].into())
+            .fails("input `A` is int8, expected a float type or an integer type of 32 or 64 bits");
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod conv_transpose;
 mod deform_conv;
 mod det;
 mod dims;
+mod einsum;
+mod equation;
 mod erf;
 mod error;
 mod expand;
@@ -40,17 +42,21 @@ mod lanes;
 mod layer_norm;
 mod legacy;
 mod logic;
+mod loss;
 mod matmul;
 mod microsoft;
 mod number;
+mod optional;
 mod order;
 mod pad;
+mod plain_conv;
 mod plain_norm;
 mod pool;
 mod power;
 mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
+mod real;
 mod reduce;
 mod reshape;
 mod resize;
@@ -75,6 +81,7 @@ mod triangle;
 mod unary;
 mod unpool;
 mod wide;
+mod unique;
 mod window;
 
 use std::fmt;
@@ -102,6 +109,7 @@ const FAMILIES: &[&[OpDef]] = &[
     conv_transpose::OPS,
     deform_conv::OPS,
     det::OPS,
+    einsum::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
@@ -113,11 +121,13 @@ const FAMILIES: &[&[OpDef]] = &[
     layer_norm::OPS,
     legacy::OPS,
     logic::OPS,
+    loss::OPS,
     matmul::OPS,
     microsoft::embed::OPS,
     microsoft::fused::OPS,
     microsoft::gelu::OPS,
     microsoft::skip_norm::OPS,
+    optional::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -144,6 +154,7 @@ const FAMILIES: &[&[OpDef]] = &[
     triangle::OPS,
     unary::OPS,
     unpool::OPS,
+    unique::OPS,
 ];
 
 /// The domain of the ONNX standard's own operators.

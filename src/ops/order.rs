@@ -18,7 +18,7 @@ const X: usize = 0;
 const K: usize = 1;
 
 /// NaN is greater than every number.
-fn compare<T: PartialOrd>(a: T, b: T) -> Ordering {
+pub(super) fn compare<T: PartialOrd>(a: T, b: T) -> Ordering {
     let is_nan = |x: &T| x.partial_cmp(x).is_none();
     a.partial_cmp(&b).unwrap_or_else(|| is_nan(&a).cmp(&is_nan(&b)))
 }

@@ -6,8 +6,9 @@
 
 use ndarray::{ArrayD, ArrayView, Axis};
 
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::{doubles, expect_any_float, rounded};
 use crate::ops::lanes::{for_each_lane, resolve_axis};
+use crate::ops::real::{Real, dispatch_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
 use crate::tensor::{Tensor, TensorType};
 
@@ -22,7 +23,8 @@ const X: usize = 0;
 fn infer_same(inputs: &Inputs<'_>) -> Result<TensorType, OpError> {
     inputs.expect_at_most(1)?;
     let x = inputs.require(X, "X")?;
-    Ok(TensorType { shape: expect_float(&x)?, dtype: x.dtype() })
+    expect_any_float(&x)?;
+    Ok(x.ty().clone())
 }
 
 /// `Y[c] = X[c] / (bias + alpha / size * sum of X[i]^2)^beta`, over the `size` channels around `c`
@@ -47,14 +49,14 @@ impl Lrn {
     }
 
     /// One sample's elements at one position, across the channels.
-    fn normalize(&self, lane: &mut [f32]) {
-        let squares: Vec<f64> = lane.iter().map(|&x| f64::from(x).powi(2)).collect();
+    fn normalize<T: Real>(&self, lane: &mut [T]) {
+        let squares: Vec<f64> = lane.iter().map(|x| x.to_f64().powi(2)).collect();
         let (before, after) = ((self.size - 1) / 2, self.size / 2);
         for (c, x) in lane.iter_mut().enumerate() {
             let end = c.saturating_add(after).saturating_add(1).min(squares.len());
             let sum: f64 = squares[c.saturating_sub(before)..end].iter().sum();
             let base = f64::from(self.bias) + f64::from(self.alpha) / self.size as f64 * sum;
-            *x = (f64::from(*x) / base.powf(f64::from(self.beta))) as f32;
+            *x = T::nearest(x.to_f64() / base.powf(f64::from(self.beta)));
         }
     }
 }
@@ -70,9 +72,11 @@ impl Operator for Lrn {
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let ty = infer_same(inputs)?;
-        let mut y = floats(inputs, X).into_owned();
-        for_each_lane(&mut y, &ty.shape, 1, |lane| self.normalize(lane));
-        Ok(vec![floats::tensor(ty.dtype, &ty.shape, y)])
+        Ok(vec![dispatch_reals!(ty.dtype, T => {
+            let mut y = reals::<T>(inputs, X).into_owned();
+            for_each_lane(&mut y, &ty.shape, 1, |lane| self.normalize(lane));
+            T::tensor(ty.dtype, &ty.shape, y)
+        })])
     }
 }
 
@@ -92,14 +96,14 @@ impl LpNormalization {
         Ok(Box::new(LpNormalization { axis, p }))
     }
 
-    fn normalize(&self, lane: &mut [f32]) {
-        let values = lane.iter().map(|&x| f64::from(x));
+    fn normalize<T: Real>(&self, lane: &mut [T]) {
+        let values = lane.iter().map(|x| x.to_f64());
         let norm = match self.p {
             1 => values.map(f64::abs).sum::<f64>(),
             _ => values.map(|x| x * x).sum::<f64>().sqrt(),
         };
         if norm != 0. {
-            lane.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+            lane.iter_mut().for_each(|x| *x = T::nearest(x.to_f64() / norm));
         }
     }
 }
@@ -114,9 +118,11 @@ impl Operator for LpNormalization {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let ty = infer_same(inputs)?;
         let axis = resolve_axis("axis", self.axis, ty.shape.len())?;
-        let mut y = floats(inputs, X).into_owned();
-        for_each_lane(&mut y, &ty.shape, axis, |lane| self.normalize(lane));
-        Ok(vec![floats::tensor(ty.dtype, &ty.shape, y)])
+        Ok(vec![dispatch_reals!(ty.dtype, T => {
+            let mut y = reals::<T>(inputs, X).into_owned();
+            for_each_lane(&mut y, &ty.shape, axis, |lane| self.normalize(lane));
+            T::tensor(ty.dtype, &ty.shape, y)
+        })])
     }
 }
 
@@ -153,17 +159,16 @@ impl Operator for MeanVariance {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let ty = infer_same(inputs)?;
         let axes = self.axes(ty.shape.len())?;
-        let x = floats(inputs, X);
+        let x = doubles(inputs.tensor(X));
         if x.is_empty() {
             return Ok(vec![inputs.tensor(X).clone()]);
         }
         let x = ArrayView::from_shape(ty.shape.as_slice(), &x).expect("an input has its shape");
-        let x = x.mapv(f64::from);
+        let x = x.to_owned();
         let centered = &x - &mean(&x, &axes);
         let deviation = mean(&(&centered * &centered), &axes).mapv(f64::sqrt);
         let y = centered / (deviation + 1e-9);
-        let y = y.iter().map(|&y| y as f32).collect();
-        Ok(vec![floats::tensor(ty.dtype, &ty.shape, y)])
+        Ok(vec![rounded(ty.dtype, &ty.shape, y.iter().copied().collect())])
     }
 }
 
@@ -208,6 +213,26 @@ mod tests {
             .gives(array![[0., 1.], [0.554_700_2, 0.832_050_3]]);
         op("LpNormalization").input(&array![[0., 0.]]).gives(array![[0., 0.]]);
         base().int("p", 3).fails("attribute `p` is 3, expected 1 or 2");
+    }
+
+    #[test]
+    fn float64() {
+        let x = array![[0_f64, 1e-9, -1.]];
+        let third = 3_f64.sqrt().recip();
+        op("LpNormalization")
+            .tensor(x.clone())
+            .int("p", 1)
+            .gives_tensor(x.mapv(|x| x / (1. + 1e-9)));
+        op("LRN")
+            .tensor(array![[1_f64]])
+            .int("size", 1)
+            .float("alpha", 2.)
+            .float("beta", 0.5)
+            .gives_tensor(array![[third]]);
+        op("MeanVarianceNormalization")
+            .tensor(array![1., 3_f64])
+            .ints("axes", &[0])
+            .gives_tensor(array![-1. / (1. + 1e-9), 1. / (1. + 1e-9)]);
     }
 
     #[test]

@@ -71,7 +71,8 @@ fn whole_power(mut x: i128, mut y: u64) -> i128 {
     product
 }
 
-/// The remainder, with the sign of the dividend if `fmod`, else of the divisor.
+/// The remainder, with the sign of the dividend if `fmod`, else of the divisor. Before opset 28 the
+/// specification does not have floats without `fmod`.
 #[derive(Debug)]
 struct Mod {
     fmod: bool,
@@ -86,11 +87,7 @@ impl Mod {
 impl Operator for Mod {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
-        let ty = same_numbers(&[inputs.require(A, "A")?, inputs.require(B, "B")?])?;
-        if ty.dtype.is_float() && !self.fmod {
-            return Err(OpError::invalid_attribute("fmod", 0, "1, as the inputs are floats"));
-        }
-        Ok(vec![ty])
+        Ok(vec![same_numbers(&[inputs.require(A, "A")?, inputs.require(B, "B")?])?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
@@ -104,7 +101,10 @@ impl Operator for Mod {
             if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }
         };
         Ok(vec![dispatch_numbers!(ty.dtype, T => match (ty.dtype.is_float(), self.fmod) {
-            (true, _) => zip(a, b, &ty.shape, |a: T, b: T| T::nearest(a.to_f64() % b.to_f64())),
+            (true, true) => zip(a, b, &ty.shape, |a: T, b: T| T::nearest(a.to_f64() % b.to_f64())),
+            (true, false) => {
+                zip(a, b, &ty.shape, |a: T, b: T| T::nearest(floored_rest(a.to_f64(), b.to_f64())))
+            }
             (false, true) => zip(a, b, &ty.shape, |a: T, b: T| {
                 T::wrapped(a.to_i128().checked_rem(b.to_i128()).unwrap_or(0))
             }),
@@ -112,6 +112,16 @@ impl Operator for Mod {
                 T::wrapped(floored(a.to_i128(), b.to_i128()))
             }),
         })])
+    }
+}
+
+/// `a - floor(a / b) * b`, with the sign of `b` even where it is 0.
+fn floored_rest(a: f64, b: f64) -> f64 {
+    let rest = a % b;
+    match (rest == 0., (rest < 0.) == (b < 0.)) {
+        (true, _) => rest.copysign(b),
+        (false, true) => rest,
+        (false, false) => rest + b,
     }
 }
 
@@ -154,10 +164,12 @@ mod tests {
         op("Mod").input(&a).input(&b).int("fmod", 1).gives(array![-1.5, 1.5]);
         op("Mod").tensor(array![200_u8]).tensor(array![150_u8]).gives_tensor(array![50_u8]);
         op("Mod").i64s(&[i64::MIN]).i64s(&[-1]).gives_tensor(array![0_i64]);
-        op("Mod")
-            .input(&a)
-            .input(&b)
-            .fails("attribute `fmod` is 0, expected 1, as the inputs are floats");
+        op("Mod").input(&a).input(&b).gives(array![0.5, -0.5]);
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        let (a, b) = (array![1., -1., 1., inf, 1., nan], array![inf, inf, -inf, 1., 0., 1.]);
+        op("Mod").input(&a).input(&b).gives(array![1., inf, -inf, nan, nan, nan]);
+        let zero = super::floored_rest(-4., 2.);
+        assert!(zero == 0. && zero.is_sign_positive());
         op("Mod")
             .i64s(&[1])
             .i64s(&[0])

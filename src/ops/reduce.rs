@@ -100,13 +100,7 @@ impl Operator for Reduce {
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let shape = self.infer(inputs)?.remove(0).shape;
-        let data = inputs.tensor(DATA);
-        let is_reduced = self.is_reduced(inputs)?;
-        let n: usize = std::iter::zip(data.shape(), &is_reduced)
-            .filter_map(|(&dim, &is_reduced)| is_reduced.then_some(dim))
-            .product();
-        let rows = reduced_last(data, &is_reduced);
-        Ok(vec![reduce_rows(self.kind, &rows, n, &shape)])
+        Ok(vec![reduce(self.kind, inputs.tensor(DATA), &self.is_reduced(inputs)?, &shape)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -115,6 +109,23 @@ impl Operator for Reduce {
             _ => QuantRole::reads_only(DATA),
         }
     }
+}
+
+/// The sum over the axes for which `is_reduced` holds, which disappear.
+///
+/// # Panics
+/// If the elements are bool.
+pub(super) fn sum_axes(x: &Tensor, is_reduced: &[bool]) -> Tensor {
+    let kept = std::iter::zip(x.shape(), is_reduced).filter(|(_, is_reduced)| !**is_reduced);
+    let shape: Vec<usize> = kept.map(|(&dim, _)| dim).collect();
+    reduce(Kind::Sum, x, is_reduced, &shape)
+}
+
+fn reduce(kind: Kind, x: &Tensor, is_reduced: &[bool], shape: &[usize]) -> Tensor {
+    let n: usize = std::iter::zip(x.shape(), is_reduced)
+        .filter_map(|(&dim, &is_reduced)| is_reduced.then_some(dim))
+        .product();
+    reduce_rows(kind, &reduced_last(x, is_reduced), n, shape)
 }
 
 /// The tensor with the axes to reduce moved behind the others.

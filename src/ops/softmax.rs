@@ -4,18 +4,19 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Softmax.html> and its siblings
 
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::expect_any_float;
 use crate::ops::lanes::{for_each_lane, resolve_axis};
+use crate::ops::real::{Real, dispatch_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Hardmax", 1, |attrs| Softmax::read_flat(attrs, hardmax)),
-    OpDef::onnx("Hardmax", 13, |attrs| Softmax::read(attrs, hardmax)),
-    OpDef::onnx("LogSoftmax", 1, |attrs| Softmax::read_flat(attrs, log_softmax)),
-    OpDef::onnx("LogSoftmax", 13, |attrs| Softmax::read(attrs, log_softmax)),
-    OpDef::onnx("Softmax", 1, |attrs| Softmax::read_flat(attrs, softmax)),
-    OpDef::onnx("Softmax", 13, |attrs| Softmax::read(attrs, softmax)),
+    OpDef::onnx("Hardmax", 1, |attrs| Softmax::read_flat(attrs, Kind::Hardmax)),
+    OpDef::onnx("Hardmax", 13, |attrs| Softmax::read(attrs, Kind::Hardmax)),
+    OpDef::onnx("LogSoftmax", 1, |attrs| Softmax::read_flat(attrs, Kind::LogSoftmax)),
+    OpDef::onnx("LogSoftmax", 13, |attrs| Softmax::read(attrs, Kind::LogSoftmax)),
+    OpDef::onnx("Softmax", 1, |attrs| Softmax::read_flat(attrs, Kind::Softmax)),
+    OpDef::onnx("Softmax", 13, |attrs| Softmax::read(attrs, Kind::Softmax)),
 ];
 
 #[derive(Debug)]
@@ -23,19 +24,25 @@ struct Softmax {
     axis: i64,
     /// Whether the axes after `axis` belong to its lanes.
     is_flat: bool,
-    /// Changes a lane that is not empty.
-    f: fn(&mut [f32]),
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Hardmax,
+    LogSoftmax,
+    Softmax,
 }
 
 const X: usize = 0;
 
 impl Softmax {
-    fn read(attrs: &mut Attrs, f: fn(&mut [f32])) -> Result<Box<dyn Operator>, OpError> {
-        Ok(Box::new(Softmax { axis: attrs.int("axis", -1)?, is_flat: false, f }))
+    fn read(attrs: &mut Attrs, kind: Kind) -> Result<Box<dyn Operator>, OpError> {
+        Ok(Box::new(Softmax { axis: attrs.int("axis", -1)?, is_flat: false, kind }))
     }
 
-    fn read_flat(attrs: &mut Attrs, f: fn(&mut [f32])) -> Result<Box<dyn Operator>, OpError> {
-        Ok(Box::new(Softmax { axis: attrs.int("axis", 1)?, is_flat: true, f }))
+    fn read_flat(attrs: &mut Attrs, kind: Kind) -> Result<Box<dyn Operator>, OpError> {
+        Ok(Box::new(Softmax { axis: attrs.int("axis", 1)?, is_flat: true, kind }))
     }
 }
 
@@ -43,60 +50,75 @@ impl Operator for Softmax {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(1)?;
         let x = inputs.require(X, "input")?;
-        let shape = expect_float(&x)?;
+        let shape = expect_any_float(&x)?;
         resolve_axis("axis", self.axis, shape.len())?;
-        Ok(vec![TensorType { dtype: x.dtype(), shape }])
+        Ok(vec![x.ty().clone()])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let axis = resolve_axis("axis", self.axis, output.shape.len())?;
-        let mut y = floats(inputs, X).into_owned();
-        if self.is_flat {
-            let length: usize = output.shape[axis..].iter().product();
-            y.chunks_exact_mut(length.max(1)).for_each(self.f);
-        } else {
-            for_each_lane(&mut y, &output.shape, axis, self.f);
+        Ok(vec![dispatch_reals!(output.dtype, T => {
+            let mut y = reals::<T>(inputs, X).into_owned();
+            let f = self.kind.function::<T>();
+            if self.is_flat {
+                let length: usize = output.shape[axis..].iter().product();
+                y.chunks_exact_mut(length.max(1)).for_each(f);
+            } else {
+                for_each_lane(&mut y, &output.shape, axis, f);
+            }
+            T::tensor(output.dtype, &output.shape, y)
+        })])
+    }
+}
+
+impl Kind {
+    /// What changes a lane that is not empty.
+    fn function<T: Real>(self) -> fn(&mut [T]) {
+        match self {
+            Kind::Hardmax => hardmax,
+            Kind::LogSoftmax => log_softmax,
+            Kind::Softmax => softmax,
         }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
     }
 }
 
 /// The largest element, NaN aside; a NaN shows up in the sums.
-fn max(lane: &[f32]) -> f32 {
-    lane.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+fn max<T: Real>(lane: &[T]) -> T {
+    let least = T::nearest(f64::NEG_INFINITY);
+    lane.iter().fold(least, |max, &x| if max < x { x } else { max })
 }
 
 /// `exp(x - max) / sum of exp(x - max)`
-fn softmax(lane: &mut [f32]) {
+fn softmax<T: Real>(lane: &mut [T]) {
     let max = max(lane);
     let mut sum = 0.;
     for x in lane.iter_mut() {
         *x = (*x - max).exp();
-        sum += f64::from(*x);
+        sum += x.to_f64();
     }
     let inverse = 1. / sum;
-    lane.iter_mut().for_each(|x| *x = (f64::from(*x) * inverse) as f32);
+    lane.iter_mut().for_each(|x| *x = T::nearest(x.to_f64() * inverse));
 }
 
 /// `x - max - log(sum of exp(x - max))`
-fn log_softmax(lane: &mut [f32]) {
+pub(super) fn log_softmax<T: Real>(lane: &mut [T]) {
     let max = max(lane);
-    let sum: f64 = lane.iter().map(|&x| f64::from((x - max).exp())).sum();
-    let shift = f64::from(max) + sum.ln();
-    lane.iter_mut().for_each(|x| *x = (f64::from(*x) - shift) as f32);
+    let sum: f64 = lane.iter().map(|&x| (x - max).exp().to_f64()).sum();
+    let shift = max.to_f64() + sum.ln();
+    lane.iter_mut().for_each(|x| *x = T::nearest(x.to_f64() - shift));
 }
 
 /// 1 at the first of the largest elements, 0 elsewhere.
-fn hardmax(lane: &mut [f32]) {
+fn hardmax<T: Real>(lane: &mut [T]) {
     let mut best = 0;
     for (i, x) in lane.iter().enumerate() {
         if lane[best] < *x {
             best = i;
         }
     }
-    lane.fill(0.);
-    lane[best] = 1.;
+    lane.fill(T::zero());
+    lane[best] = T::one();
 }
 
 #[cfg(test)]
@@ -134,7 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn float64() {
+        let base = |name| op(name).tensor(array![0_f64, 1.]);
+        let (low, high) = (0.268_941_421_369_995_1_f64, 0.731_058_578_630_004_9_f64);
+        base("Softmax").gives_tensor(array![low, high]);
+        base("LogSoftmax").gives_tensor(array![low.ln(), high.ln()]);
+        base("Hardmax").gives_tensor(array![0_f64, 1.]);
+    }
+
+    #[test]
     fn refuses() {
+        op("Softmax").i64s(&[1]).fails("input `input` is int64, expected a float type");
         op("Softmax")
             .tensor(counting(&[2, 2]))
             .int("axis", 2)

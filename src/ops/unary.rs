@@ -34,7 +34,8 @@ macro_rules! maps {
         $(, ints |$i:ident| $int:expr)?;)*) => {
         &[$(OpDef::onnx($name, $since, |_attrs| {
             $(let $attr: f32 = _attrs.float(stringify!($attr), $default)?;)*
-            let ints = [$((|$i: i128| -> i128 { $int }) as fn(i128) -> i128)?].first().copied();
+            let ints: [Option<IntegerFn>; 1] = [None $(.or(Some(Box::new(|$i: i128| -> i128 { $int }) as IntegerFn)))?];
+            let [ints] = ints;
             Ok(Box::new(map!($name, {$($attr),*}, |$x| $y, ints)))
         })),*]
     };
@@ -78,8 +79,6 @@ pub(super) const OPS: &[OpDef] = maps! {
     "Softsign", 7, {}, |x| x / (1. + x.abs());
     "Mish", 18, {}, |x| x * x.softplus().tanh();
     "Swish", 24, {alpha: 1.}, |x| x / (1. + (-alpha * x).exp());
-    "Shrink", 9, {lambd: 0.5, bias: 0.},
-        |x| if x < -lambd { x + bias } else if lambd < x { x - bias } else { x * 0. };
 };
 
 /// A formula over slices, in both float types.
@@ -87,10 +86,12 @@ pub(super) struct Map {
     pub(super) name: &'static str,
     pub(super) f32: SliceFn<f32>,
     pub(super) f64: SliceFn<f64>,
-    pub(super) ints: Option<fn(i128) -> i128>,
+    pub(super) ints: Option<IntegerFn>,
 }
 
 pub(super) type SliceFn<T> = Box<dyn Fn(&[T]) -> Vec<T> + Send + Sync>;
+
+pub(super) type IntegerFn = Box<dyn Fn(i128) -> i128 + Send + Sync>;
 
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +122,7 @@ impl Operator for Map {
             DType::F64 => Tensor::from_vec(shape, (self.f64)(x.slice())),
             DType::F16 => Tensor::from_vec(shape, halves().map(f16::from_f32).collect()),
             DType::BF16 => Tensor::from_vec(shape, halves().map(bf16::from_f32).collect()),
-            _ => map_integers(x, self.ints.expect("`infer` refused integers")),
+            _ => map_integers(x, self.ints.as_ref().expect("`infer` refused integers")),
         };
         Ok(vec![y])
     }
@@ -248,7 +249,6 @@ mod tests {
         op("Softsign").input(&x).gives(array![-2. / 3., 0., 0.75]);
         op("Mish").input(&x).gives(array![-0.252_501_5, 0., 2.986_535]);
         op("Swish").input(&x).gives(array![-0.238_405_84, 0., 2.857_722_5]);
-        op("Shrink").input(&array![-2., 0.5, 3.]).float("bias", 1.).gives(array![-1., 0., 2.]);
     }
 
     #[test]
