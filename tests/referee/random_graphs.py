@@ -407,6 +407,10 @@ def run_case(number: int, options: Options) -> Outcome:
     return kind or Outcome(number, "nothing drawn", pool[number % len(pool)].op)
 
 
+def quiet() -> None:
+    ort.set_default_logger_severity(4)
+
+
 def run_chunk(numbers: list[int], options: Options, progress: Path) -> list[Outcome]:
     """In a process of its own: onnxruntime may crash. The file says which case was the last."""
     outcomes = []
@@ -421,7 +425,7 @@ def run_all(numbers: list[int], options: Options) -> list[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         progress = Path(folder)
         try:
-            with ProcessPoolExecutor(os.cpu_count()) as pool:
+            with ProcessPoolExecutor(os.cpu_count(), initializer=quiet) as pool:
                 jobs = [pool.submit(run_chunk, chunk, options, progress) for chunk in chunks]
                 return [outcome for job in jobs for outcome in job.result()]
         except BrokenProcessPool:
@@ -438,9 +442,11 @@ def report(outcomes: list[Outcome], options: Options) -> None:
                 print(f"{kind}: --seed {options.seed} --case {outcome.number}\n  {outcome.label}")
                 print(f"  {outcome.said}" if kind == "failed" else f"  onnxruntime: {outcome.said}")
     missing = collections.Counter(
-        re.sub("`v[0-9]+` ", "", outcome.said.splitlines()[-1].strip())
+        re.sub(r"node `?v?[0-9]*`? ?\((\w+).*\)(:| with inputs [^:]*:)", r"\1:", line.strip())
         for outcome in outcomes
         if outcome.kind == "not supported"
+        for line in outcome.said.splitlines()
+        if "operator is not supported" in line or "; supported: " in line
     )
     for said, n in sorted(missing.items()):
         print(f"not supported, {n} times: {said}")

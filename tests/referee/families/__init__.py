@@ -1,3 +1,14 @@
 """The families of operators that `random_graphs.py` draws from; importing this fills the table."""
 
-from . import elementwise, indexing, layers, movement, reductions  # noqa: F401
+from . import (  # noqa: F401
+    elementwise,
+    indexing,
+    layers,
+    movement,
+    quantized,
+    recurrent,
+    reductions,
+    signal,
+    transformers,
+    vision,
+)

@@ -102,3 +102,19 @@ def scatter_nd(d: Draw) -> Node:
     if attrs.get("reduction", "none") in ("add", "mul"):
         x = whole(d, x.dtype, x.shape)
     return Node([x, chosen, updates], attrs)
+
+
+@family("TensorScatter", exact=True, tame=False, oldest=24)
+def tensor_scatter(d: Draw) -> Node:
+    batch, longest, n = d.int(1, 3), d.int(2, 6), d.int(1, 2)
+    rest = d.shape(1, 2)
+    past = d.array(d.dtype(), (batch, longest, *rest))
+    update = d.array(past.dtype, (batch, n, *rest))
+    attrs = d.maybe({"axis": 1, "mode": d.one_of(["linear", "circular"])})
+    if "axis" not in attrs:
+        attrs["axis"] = 1
+    last = longest - n if attrs.get("mode", "linear") == "linear" else longest - 1
+    inputs = [past, update]
+    if d.chance(0.8):
+        inputs.append(d.random.integers(0, last + 1, batch).astype(np.int64))
+    return Node(inputs, attrs)

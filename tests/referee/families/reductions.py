@@ -121,3 +121,10 @@ def mean_variance(d: Draw) -> Node:
     if math.prod(x.shape[axis] for axis in axes) < 4:
         raise Redraw
     return Node([x], {"axes": axes})
+
+
+@family("CumProd", tame=False, oldest=26)
+def running_product(d: Draw) -> Node:
+    x = d.x(rank=(1, 4), low=-2, high=2)
+    attrs = d.maybe({"exclusive": d.int(0, 1), "reverse": d.int(0, 1)})
+    return Node([x, np.array(d.axis(x.ndim), np.int64)], attrs, scale=1)
