@@ -42,5 +42,8 @@ def recurrent(d: Draw) -> Node:
         attrs |= d.maybe({"linear_before_reset": d.int(0, 1)})
     if d.op == "LSTM":
         attrs |= d.maybe({"input_forget": d.int(0, 1)}, 0.3)
-    attrs |= d.maybe({"clip": d.float(0.5, 2)}, 0.3)
+    else:
+        # What goes into an activation is clipped; of the cell state, which goes into the last one of LSTM,
+        # onnxruntime does not believe that.
+        attrs |= d.maybe({"clip": d.float(0.5, 2)}, 0.3)
     return Node(inputs, attrs, outputs=d.int(1, 3 if d.op == "LSTM" else 2), scale=4)
