@@ -28,7 +28,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Macros stand at the root of the crate, wherever they are defined.
-const MACROS: &[(&str, &str)] = &[("dispatch", "tensor")];
+const MACROS: &[(&str, &str)] =
+    &[("dispatch", "tensor"), ("dispatch_small", "tensor"), ("dispatch_small_floats", "tensor")];
 
 /// What may stand only in files whose path begins so, and why.
 const HOMES: &[(&[&str], &[&str], &str)] = &[
