@@ -1,8 +1,10 @@
 //! Pools over all spatial axes: `GlobalAveragePool`, `GlobalMaxPool`, `GlobalLpPool`.
 
 use crate::kernels;
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::floats;
+use crate::ops::number::Scalar;
 use crate::ops::pool::read_norm_order;
+use crate::ops::wide::{expect_any_float, narrowed};
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
@@ -29,15 +31,16 @@ enum GlobalPool {
 const X: usize = 0;
 
 impl GlobalPool {
-    fn pool(&self, x: &[f32]) -> f32 {
+    fn pool<T: Scalar>(&self, x: &[T], sum: fn(&[T]) -> f64) -> f64 {
         match *self {
-            GlobalPool::Average => (kernels::sum(x) / x.len() as f64) as f32,
+            GlobalPool::Average => sum(x) / x.len() as f64,
             GlobalPool::Max => {
-                x.iter().fold(f32::NEG_INFINITY, |y, &x| if x > y || x.is_nan() { x } else { y })
+                let x = x.iter().map(|x| x.to_f64());
+                x.fold(f64::NEG_INFINITY, |y, x| if x > y || x.is_nan() { x } else { y })
             }
             GlobalPool::Lp { p } => {
-                let powers = x.iter().map(|&x| f64::from(x).abs().powf(p as f64));
-                powers.sum::<f64>().powf((p as f64).recip()) as f32
+                let powers = x.iter().map(|x| x.to_f64().abs().powf(p as f64));
+                powers.sum::<f64>().powf((p as f64).recip())
             }
         }
     }
@@ -47,7 +50,7 @@ impl Operator for GlobalPool {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(1)?;
         let x = inputs.require(X, "X")?;
-        let mut shape = expect_float(&x)?;
+        let mut shape = expect_any_float(&x)?.to_vec();
         if shape.len() < 3 || shape[2..].contains(&0) {
             return Err(x.wrong_shape("[N, C, ...] with elements along each spatial axis"));
         }
@@ -58,8 +61,14 @@ impl Operator for GlobalPool {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let plane = inputs.shape(X)[2..].iter().product();
-        let y = floats(inputs, X).chunks_exact(plane).map(|x| self.pool(x)).collect();
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        let y = match inputs.tensor(X).try_slice::<f64>() {
+            Some(x) => x.chunks_exact(plane).map(|x| self.pool(x, |x| x.iter().sum())).collect(),
+            None => {
+                let x = floats(inputs, X);
+                x.chunks_exact(plane).map(|x| self.pool(x, kernels::sum)).collect()
+            }
+        };
+        Ok(vec![narrowed(output.dtype, &output.shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -76,6 +85,7 @@ mod tests {
 
     use crate::ops::QuantRole;
     use crate::ops::testing::{counting, mixed, op};
+    use crate::tensor::Tensor;
 
     #[test]
     fn global_pools() {
@@ -86,6 +96,9 @@ mod tests {
         op("GlobalLpPool").tensor(x()).gives(array![[[[14_f32.sqrt()]], [[126_f32.sqrt()]]]]);
         op("GlobalLpPool").tensor(mixed(&[1, 1, 3])).int("p", 1).gives(array![[[4.]]]);
         op("GlobalMaxPool").input(&array![[[1., f32::NAN, 2.]]]).gives(array![[[f32::NAN]]]);
+        let x = || Tensor::from_vec(&[1, 1, 2], vec![1e-300_f64, 3e-300]);
+        let mean = Tensor::from_vec(&[1, 1, 1], vec![2e-300_f64]);
+        op("GlobalAveragePool").tensor(x()).gives_tensor(mean);
     }
 
     #[test]

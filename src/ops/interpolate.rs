@@ -1,5 +1,7 @@
 //! Interpolation along one axis at a time: which input elements make an output element.
 
+use crate::ops::number::Number;
+
 /// How an index of the output becomes a coordinate in the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coordinates {
@@ -100,7 +102,7 @@ impl Line {
 /// For every output element its input elements and their weights.
 #[derive(Debug, PartialEq)]
 pub(super) struct Taps {
-    taps: Vec<(usize, f32)>,
+    taps: Vec<(usize, f64)>,
     /// Where each output's taps end.
     ends: Vec<usize>,
 }
@@ -152,7 +154,7 @@ impl Taps {
         let sum: f64 = weighted.iter().map(|(_, weight)| weight).sum();
         let start = self.taps.len();
         for (i, weight) in weighted {
-            let (i, weight) = (i.clamp(0, last) as usize, (weight / sum) as f32);
+            let (i, weight) = (i.clamp(0, last) as usize, weight / sum);
             match self.taps[start..].last_mut() {
                 Some((same, total)) if *same == i => *total += weight,
                 _ => self.taps.push((i, weight)),
@@ -165,7 +167,7 @@ impl Taps {
         self.ends.len() == input && self.taps.iter().copied().eq((0..input).map(|i| (i, 1.)))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[(usize, f32)]> {
+    fn iter(&self) -> impl Iterator<Item = &[(usize, f64)]> {
         let starts = std::iter::once(&0).chain(&self.ends);
         starts.zip(&self.ends).map(|(&start, &end)| &self.taps[start..end])
     }
@@ -182,19 +184,22 @@ impl Taps {
     }
 
     /// The weighted sums, `x` being `[outer, input, inner]`.
-    pub(super) fn apply(&self, x: &[f32], input: usize, inner: usize) -> Vec<f32> {
+    pub(super) fn apply<T: Number>(&self, x: &[T], input: usize, inner: usize) -> Vec<T> {
+        let zero = T::default();
         let mut y = Vec::with_capacity(x.len() / input.max(1) * self.ends.len());
         for block in x.chunks_exact((input * inner).max(1)) {
             for taps in self.iter() {
+                let taps = taps.iter().map(|&(i, weight)| (i, T::nearest(weight)));
                 if inner == 1 {
-                    y.push(taps.iter().map(|&(i, weight)| weight * block[i]).sum());
+                    y.push(taps.fold(zero, |y, (i, weight)| y.plus(weight.times(block[i]))));
                     continue;
                 }
                 let start = y.len();
-                y.resize(start + inner, 0.);
-                for &(i, weight) in taps {
+                y.resize(start + inner, zero);
+                for (i, weight) in taps {
                     let row = &block[i * inner..][..inner];
-                    y[start..].iter_mut().zip(row).for_each(|(y, &x)| *y += weight * x);
+                    let y = y[start..].iter_mut();
+                    y.zip(row).for_each(|(y, &x)| *y = y.plus(weight.times(x)));
                 }
             }
         }

@@ -7,7 +7,8 @@ use half::{bf16, f16};
 use crate::dispatch;
 use crate::kernels::Axis;
 use crate::ops::conv::expect_spatial;
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::number::Scalar;
+use crate::ops::wide::{expect_any_float, narrowed};
 use crate::ops::window::Window;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Element, Tensor, TensorType};
@@ -73,6 +74,7 @@ fn planes<'a, T>(axes: &[Axis; 3], x: &'a [T]) -> impl Iterator<Item = &'a [T]> 
 #[derive(Debug)]
 struct MaxPool {
     window: Window,
+    /// How positions count.
     column_major: bool,
 }
 
@@ -81,6 +83,39 @@ impl MaxPool {
         let column_major = attrs.flag("storage_order", false)?;
         Ok(Box::new(MaxPool { window: Window::read_pool(attrs)?, column_major }))
     }
+
+    /// The maxima and their positions in the whole of `x`; the first of equal ones counts.
+    fn indexed_max<T: Pooled>(&self, axes: &[Axis; 3], x: &[T], shape: &[usize]) -> Vec<Tensor> {
+        let positions: Vec<usize> = (0..x.len()).collect();
+        let plane: usize = axes.iter().map(|axis| axis.input).product();
+        let (mut y, mut indices) = (Vec::new(), Vec::new());
+        for positions in planes(axes, &positions) {
+            let visit = |best: &mut Option<usize>, position: usize| {
+                let value = best.map(|best| x[best]);
+                if value.is_none_or(|y| !is_nan(y) && beats(x[position], y)) {
+                    *best = Some(position);
+                }
+            };
+            for_each_row(axes, positions, None, visit, |_, row: &[Option<usize>]| {
+                y.extend(row.iter().map(|best| best.map_or(T::LOWEST, |best| x[best])));
+                indices.extend(row.iter().map(|best| match *best {
+                    None => -1,
+                    Some(best) if self.column_major => {
+                        (best / plane * plane + column_major(axes, best % plane)) as i64
+                    }
+                    Some(best) => best as i64,
+                }));
+            });
+        }
+        vec![Tensor::from_vec(shape, y), Tensor::from_vec(shape, indices)]
+    }
+}
+
+/// A position in a plane, counted with the first axis fastest.
+fn column_major([a, b, c]: &[Axis; 3], position: usize) -> usize {
+    let (i, j, k) =
+        (position / c.input / b.input, position / c.input % b.input, position % c.input);
+    i + a.input * (j + b.input * k)
 }
 
 impl Operator for MaxPool {
@@ -92,9 +127,6 @@ impl Operator for MaxPool {
         let (shape, _) = pooled(&self.window, x.shape())?;
         let mut types = vec![TensorType { dtype: x.dtype(), shape: shape.clone() }];
         if inputs.n_outputs() == 2 {
-            if self.column_major {
-                return Err(OpError::attribute("storage_order", 1, "0"));
-            }
             types.push(TensorType { dtype: DType::I64, shape });
         }
         Ok(types)
@@ -106,7 +138,7 @@ impl Operator for MaxPool {
         if inputs.n_outputs() == 2 {
             return Ok(
                 dispatch!(x.dtype(), T in [F32 f32, F64 f64, F16 f16, BF16 bf16, I8 i8, U8 u8]
-                => indexed_max(&axes, x.slice::<T>(), &shape),
+                => self.indexed_max(&axes, x.slice::<T>(), &shape),
                 _ => Vec::new()),
             );
         }
@@ -150,24 +182,16 @@ fn max<T: Pooled>(axes: &[Axis; 3], x: &[T]) -> Vec<T> {
     y
 }
 
-/// The maxima and their positions in the whole of `x`; the first of equal ones counts.
-fn indexed_max<T: Pooled>(axes: &[Axis; 3], x: &[T], shape: &[usize]) -> Vec<Tensor> {
-    let positions: Vec<i64> = (0..x.len() as i64).collect();
-    let (mut y, mut indices) = (Vec::new(), Vec::new());
-    for positions in planes(axes, &positions) {
-        let visit = |best: &mut Option<i64>, position: i64| {
-            let value = |position: i64| x[position as usize];
-            let y = best.map(value);
-            if y.is_none_or(|y| !is_nan(y) && beats(value(position), y)) {
-                *best = Some(position);
-            }
-        };
-        for_each_row(axes, positions, None, visit, |_, row: &[Option<i64>]| {
-            y.extend(row.iter().map(|best| best.map_or(T::LOWEST, |best| x[best as usize])));
-            indices.extend(row.iter().map(|best| best.unwrap_or(-1)));
-        });
-    }
-    vec![Tensor::from_vec(shape, y), Tensor::from_vec(shape, indices)]
+/// The one output of `$pool`'s method `$values` on the geometry and the elements.
+macro_rules! pool_floats {
+    ($pool:ident, $inputs:ident, $values:ident) => {{
+        let x = $inputs.tensor(X);
+        let (shape, axes) = pooled(&$pool.window, x.shape())?;
+        let y = dispatch!(x.dtype(), T in [F32 f32, F64 f64, F16 f16, BF16 bf16]
+            => $pool.$values(&axes, x.slice::<T>()),
+            _ => Vec::new());
+        Ok(vec![narrowed(x.dtype(), &shape, y)])
+    }};
 }
 
 /// The mean; padding counts if `count_include_pad`, what lies beyond it never.
@@ -192,6 +216,20 @@ impl AveragePool {
         };
         (0..axis.output).map(|o| (0..axis.kernel).filter(|&k| counts(o, k)).count()).collect()
     }
+
+    fn means<T: Scalar>(&self, axes: &[Axis; 3], x: &[T]) -> Vec<f64> {
+        let [a, b, c] = axes.map(|axis| self.counts(&axis));
+        let mut y = Vec::new();
+        for x in planes(axes, x) {
+            let visit = |sum: &mut f64, x: T| *sum += x.to_f64();
+            for_each_row(axes, x, 0., visit, |[i, j], sums| {
+                let counts = c.iter().map(|c| a[i] * b[j] * c);
+                let means = sums.iter().zip(counts);
+                y.extend(means.map(|(sum, n)| if n == 0 { 0. } else { sum / n as f64 }));
+            });
+        }
+        y
+    }
 }
 
 impl Operator for AveragePool {
@@ -200,21 +238,7 @@ impl Operator for AveragePool {
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
-        let output = &self.infer(inputs)?[0];
-        let (_, axes) = pooled(&self.window, inputs.shape(X))?;
-        let [a, b, c] = axes.map(|axis| self.counts(&axis));
-        let mut y = Vec::with_capacity(output.len());
-        for x in planes(&axes, &floats(inputs, X)) {
-            let visit = |sum: &mut f64, x: f32| *sum += f64::from(x);
-            for_each_row(&axes, x, 0., visit, |[i, j], sums| {
-                let means = sums.iter().zip(&c).map(|(sum, c)| match a[i] * b[j] * c {
-                    0 => 0.,
-                    count => (sum / count as f64) as f32,
-                });
-                y.extend(means);
-            });
-        }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        pool_floats!(self, inputs, means)
     }
 }
 
@@ -229,6 +253,18 @@ impl LpPool {
     fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
         let p = read_norm_order(attrs)?;
         Ok(Box::new(LpPool { window: Window::read_pool(attrs)?, p }))
+    }
+
+    fn norms<T: Scalar>(&self, axes: &[Axis; 3], x: &[T]) -> Vec<f64> {
+        let p = self.p as f64;
+        let mut y = Vec::new();
+        for x in planes(axes, x) {
+            let visit = |sum: &mut f64, x: T| *sum += x.to_f64().abs().powf(p);
+            for_each_row(axes, x, 0., visit, |_, sums| {
+                y.extend(sums.iter().map(|sum| sum.powf(p.recip())));
+            });
+        }
+        y
     }
 }
 
@@ -246,24 +282,14 @@ impl Operator for LpPool {
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
-        let output = &self.infer(inputs)?[0];
-        let (_, axes) = pooled(&self.window, inputs.shape(X))?;
-        let p = self.p as f64;
-        let mut y = Vec::with_capacity(output.len());
-        for x in planes(&axes, &floats(inputs, X)) {
-            let visit = |sum: &mut f64, x: f32| *sum += f64::from(x).abs().powf(p);
-            for_each_row(&axes, x, 0., visit, |_, sums| {
-                y.extend(sums.iter().map(|sum| sum.powf(p.recip()) as f32));
-            });
-        }
-        Ok(vec![floats::tensor(output.dtype, &output.shape, y)])
+        pool_floats!(self, inputs, norms)
     }
 }
 
 fn infer_float(window: &Window, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
     inputs.expect_at_most(1)?;
     let x = inputs.require(X, "X")?;
-    expect_float(&x)?;
+    expect_any_float(&x)?;
     Ok(vec![TensorType { dtype: x.dtype(), shape: pooled(window, x.shape())?.0 }])
 }
 
@@ -312,6 +338,43 @@ mod tests {
     }
 
     #[test]
+    fn max_pool_indices_in_column_major_order() {
+        let indices = |shape: &[usize], kernel: &[i64], y: &[f32], indices: &[i64]| {
+            let shape_out = [&shape[..2], &vec![1; kernel.len()]].concat();
+            pool("MaxPool", counting(shape), kernel)
+                .int("storage_order", 1)
+                .outputs(2)
+                .gives_tensors(&[
+                    Tensor::from_vec(&shape_out, y.to_vec()),
+                    Tensor::from_vec(&shape_out, indices.to_vec()),
+                ]);
+        };
+        indices(&[1, 2, 2], &[2], &[1., 3.], &[1, 3]);
+        // The last of two rows and three columns, and the one before it, in the second plane.
+        indices(&[1, 2, 2, 3], &[2, 3], &[5., 11.], &[5, 11]);
+        pool("MaxPool", counting(&[1, 2, 2, 3]), &[1, 2])
+            .ints("strides", &[1, 2])
+            .int("storage_order", 1)
+            .outputs(2)
+            .gives_tensors(&[
+                Tensor::from_vec(&[1, 2, 2, 1], vec![1_f32, 4., 7., 10.]),
+                Tensor::from_vec(&[1, 2, 2, 1], vec![2_i64, 3, 8, 9]),
+            ]);
+        indices(&[1, 1, 2, 2, 2], &[2, 2, 2], &[7.], &[7]);
+    }
+
+    #[test]
+    fn float64() {
+        let x = || Tensor::from_vec(&[1, 1, 2], vec![1e-20_f64, 1.]);
+        let gives = |name, y: f64| {
+            pool(name, x(), &[2]).gives_tensor(Tensor::from_vec(&[1, 1, 1], vec![y]))
+        };
+        gives("AveragePool", 0.5);
+        gives("LpPool", 1.);
+        gives("MaxPool", 1.);
+    }
+
+    #[test]
     fn average_pool() {
         let base =
             || pool("AveragePool", counting(&[1, 1, 3, 3]), &[2, 2]).ints("pads", &[1, 1, 0, 0]);
@@ -353,11 +416,7 @@ mod tests {
         op("MaxPool").tensor(counting(&[1, 1, 4])).fails("attribute `kernel_shape` is missing");
         pool("MaxPool", counting(&[1, 1, 4]), &[2, 2])
             .fails("attribute `kernel_shape` is [2, 2], expected 1 values for this input");
-        pool("MaxPool", counting(&[1, 1, 4]), &[2])
-            .int("storage_order", 1)
-            .outputs(2)
-            .fails("attribute `storage_order` is 1; supported: 0");
         pool("AveragePool", Tensor::from_vec(&[1, 1, 2], vec![1_u8, 2]), &[2])
-            .fails("input `X` is uint8, expected float32, float16 or bfloat16");
+            .fails("input `X` is uint8, expected a float type");
     }
 }

@@ -3,12 +3,14 @@
 //! <https://onnx.ai/onnx/operators/onnx__Resize.html>
 
 use crate::dispatch;
-use crate::ops::floats::{self, expect_float, floats};
+use crate::ops::floats::{self, floats};
 use crate::ops::interpolate::{Coordinates, Filter, Line, Mode, Nearest, Taps};
 use crate::ops::lanes::resolve_axis;
+use crate::ops::number::Number;
+use crate::ops::wide::{narrowed, wide};
 use crate::ops::window::checked;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Resize", 10, |attrs| Resize::read_old(attrs, Scales::Input(1))),
@@ -226,7 +228,7 @@ impl Resize {
         matches!(self.mode, Mode::Nearest(_)) && self.coordinates != Coordinates::TfCropAndResize
     }
 
-    fn interpolate(&self, x: Vec<f32>, lines: &[Line]) -> Vec<f32> {
+    fn interpolate<T: Number>(&self, x: Vec<T>, lines: &[Line]) -> Vec<T> {
         let mut y = x;
         for (axis, line) in lines.iter().enumerate() {
             let taps = self.taps(line);
@@ -246,7 +248,7 @@ impl Resize {
     }
 
     /// Overwrites what lies outside the input along any axis.
-    fn extrapolate(&self, y: &mut [f32], lines: &[Line]) {
+    fn extrapolate<T: Number>(&self, y: &mut [T], lines: &[Line]) {
         let mut inner = 1;
         for line in lines.iter().rev() {
             let outside = line.outside(self.coordinates);
@@ -255,7 +257,7 @@ impl Resize {
                 .zip(outside.iter().cycle())
                 .filter(|(_, is_outside)| **is_outside)
             {
-                slab.fill(self.extrapolation_value);
+                slab.fill(T::nearest(f64::from(self.extrapolation_value)));
             }
             inner *= line.output;
         }
@@ -275,9 +277,6 @@ impl Operator for Resize {
             }
         })?;
         let x = inputs.require(X, "X")?;
-        if !self.picks() {
-            expect_float(&x)?;
-        }
         if self.coordinates == Coordinates::TfCropAndResize {
             inputs.require(ROI, "roi")?;
         }
@@ -300,13 +299,26 @@ impl Operator for Resize {
         if self.coordinates == Coordinates::TfCropAndResize {
             self.set_regions(inputs, &mut lines)?;
         }
-        let y = self.interpolate(floats(inputs, X).into_owned(), &lines);
-        Ok(vec![floats::tensor(x.dtype(), &shape, y)])
+        if x.dtype().is_float() && x.dtype() != DType::F64 {
+            let y = self.interpolate(floats(inputs, X).into_owned(), &lines);
+            return Ok(vec![floats::tensor(x.dtype(), &shape, y)]);
+        }
+        let mut y = self.interpolate(wide(inputs, X), &lines);
+        if x.dtype() != DType::F64 {
+            y.iter_mut().for_each(|y| *y = whole(*y));
+        }
+        Ok(vec![narrowed(x.dtype(), &shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         if self.picks() { QuantRole::passes(X) } else { QuantRole::reads_only(X) }
     }
+}
+
+/// Truncated, save what only rounding keeps from being a whole number.
+fn whole(x: f64) -> f64 {
+    let nearest = x.round();
+    if (x - nearest).abs() <= 1e-6 * nearest.abs().max(1.) { nearest } else { x.trunc() }
 }
 
 /// The nearest elements, whatever their type.
