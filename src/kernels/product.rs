@@ -1,22 +1,32 @@
 //! Matrix product, with ways of its own for vectors, where packing would cost more than it gains.
 
+use std::ops::AddAssign;
+
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 
 /// `y += a * b`
-pub fn add_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, mut y: ArrayViewMut2<'_, f32>) {
+pub fn add_product<T: LinalgScalar + AddAssign>(
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    mut y: ArrayViewMut2<'_, T>,
+) {
     if b.ncols() == 1 {
         let b = b.column(0);
         y.column_mut(0).iter_mut().zip(a.rows()).for_each(|(y, a)| *y += a.dot(&b));
     } else if a.nrows() == 1 {
         add_row_product(a, b, y);
     } else {
-        general_mat_mul(1., &a, &b, 1., &mut y);
+        general_mat_mul(T::one(), &a, &b, T::one(), &mut y);
     }
 }
 
 /// The same for one row `a`, along whichever axis of `b` is contiguous.
-fn add_row_product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, mut y: ArrayViewMut2<'_, f32>) {
+fn add_row_product<T: LinalgScalar + AddAssign>(
+    a: ArrayView2<'_, T>,
+    b: ArrayView2<'_, T>,
+    mut y: ArrayViewMut2<'_, T>,
+) {
     let (a, mut y) = (a.row(0), y.row_mut(0));
     if b.strides()[0] == 1 {
         y.iter_mut().zip(b.columns()).for_each(|(y, b)| *y += a.dot(&b));

@@ -1,10 +1,14 @@
-//! float16 and bfloat16 for operators that compute in float32: widen, compute, round once.
+//! Float types for operators that compute in one: widen, compute, round once.
+//!
+//! [`floats`] and [`tensor`] compute in float32, [`doubles`] and [`rounded`] in float64.
 
 use std::borrow::Cow;
 
 use half::{bf16, f16};
 
+use crate::dispatch;
 use crate::ops::inputs::Named;
+use crate::ops::number::Scalar;
 use crate::ops::{Inputs, OpError};
 use crate::tensor::{DType, Tensor};
 
@@ -52,4 +56,21 @@ pub(super) fn tensor(dtype: DType, shape: &[usize], elements: Vec<f32>) -> Tenso
         }
         _ => Tensor::from_vec(shape, elements),
     }
+}
+
+/// The shape, if the elements are of a float type.
+pub(super) fn expect_any_float<'a>(input: &Named<'a>) -> Result<&'a [usize], OpError> {
+    input.expect_dtype_that(DType::is_float, "a float type")
+}
+
+/// The elements of a tensor of any number type, as f64.
+pub(super) fn doubles(tensor: &Tensor) -> Vec<f64> {
+    dispatch!(tensor.dtype(), T => tensor.slice::<T>().iter().map(|x| x.to_f64()).collect())
+}
+
+/// A tensor of `dtype`, the elements rounded to it as [`Scalar::nearest`] does.
+pub(super) fn rounded(dtype: DType, shape: &[usize], elements: Vec<f64>) -> Tensor {
+    dispatch!(dtype, T => {
+        Tensor::from_vec(shape, elements.into_iter().map(T::nearest).collect())
+    })
 }

@@ -9,6 +9,7 @@ mod attrs;
 mod batch_norm;
 mod broadcast;
 mod cast;
+mod cell;
 mod clip;
 mod concat;
 mod conv;
@@ -18,6 +19,7 @@ mod erf;
 mod error;
 mod expand;
 mod floats;
+mod gate;
 mod gather;
 mod gemm;
 mod generate;
@@ -36,6 +38,7 @@ mod pad;
 mod plain_norm;
 mod pool;
 mod power;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -88,6 +91,7 @@ const FAMILIES: &[&[OpDef]] = &[
     plain_norm::OPS,
     pool::OPS,
     power::OPS,
+    recurrent::OPS,
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
