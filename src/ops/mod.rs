@@ -14,11 +14,13 @@ mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod dft;
 mod dims;
 mod erf;
 mod error;
 mod expand;
 mod floats;
+mod fourier;
 mod gate;
 mod gather;
 mod gemm;
@@ -32,6 +34,7 @@ mod lanes;
 mod layer_norm;
 mod logic;
 mod matmul;
+mod mel;
 mod number;
 mod order;
 mod pad;
@@ -47,8 +50,10 @@ mod scatter;
 mod select;
 mod sequence;
 mod shape;
+mod signal_window;
 mod slice;
 mod softmax;
+mod stft;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -76,6 +81,7 @@ const FAMILIES: &[&[OpDef]] = &[
     concat::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    dft::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
@@ -86,6 +92,7 @@ const FAMILIES: &[&[OpDef]] = &[
     layer_norm::OPS,
     logic::OPS,
     matmul::OPS,
+    mel::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -100,7 +107,9 @@ const FAMILIES: &[&[OpDef]] = &[
     sequence::OPS,
     shape::OPS,
     slice::OPS,
+    signal_window::OPS,
     softmax::OPS,
+    stft::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
