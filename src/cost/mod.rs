@@ -229,6 +229,25 @@ mod tests {
         assert_eq!((cost.macs, cost.bops, cost.weight_bytes), (128, 128 * 64, 0));
     }
 
+    /// The two directions share the scales of `w` and of `r`; an output left out changes nothing.
+    #[test]
+    fn weights_of_two_directions() {
+        for outputs in [["y", "h"], ["", "y"]] {
+            let graph = net(&[("x", &[5, 1, 3])])
+                .weight("w", &[2, 16, 3])
+                .weight("r", &[2, 16, 4])
+                .node("LSTM", &["x", "w", "r"], outputs[0])
+                .also(outputs[1])
+                .attr("direction", AttrValue::String("bidirectional".to_owned()))
+                .outputs(&["y"]);
+            let macs = 5 * 2 * 16 * (3 + 4);
+            let cost = cost(&graph, &["W4A8", "A8"]);
+            assert_eq!((cost.macs, cost.bops), (macs, macs * 32));
+            let scales = 16 * 4 + 8;
+            assert_eq!(cost.weight_bytes, 2 * 16 * 3 / 2 + scales + 2 * 16 * 4 / 2 + scales);
+        }
+    }
+
     #[test]
     fn operands_count_at_the_bits_of_the_activation() {
         let graph = net(&[("x", &[1, 10])])

@@ -74,9 +74,11 @@ impl Types {
         Some(f(&Inputs::new(operands, node.n_outputs()).with_bodies(&bodies)))
     }
 
-    /// The types of all outputs of a node; `None` if one is not known.
+    /// The types of all outputs of a node, also of those left out; `None` if one is not known.
     pub fn outputs(&self, node: &Node) -> Option<Vec<TensorType>> {
-        node.outputs.iter().map(|id| self.types[(*id)?.index()].clone()).collect()
+        let known = node.outputs.iter().map(|id| self.types[(*id)?.index()].clone()).collect();
+        let inferred = || self.with_inputs(node, |inputs| node.operator.infer(inputs).ok())?;
+        Option::or_else(known, inferred)
     }
 }
 

@@ -49,7 +49,7 @@ impl Net {
         self
     }
 
-    /// A node of the same name as its output.
+    /// A node of the same name as its output, which is left out if it is empty.
     pub(crate) fn node(mut self, op_type: &str, inputs: &[&str], output: &str) -> Net {
         let spec = NodeSpec {
             name: output.to_owned(),
@@ -59,10 +59,16 @@ impl Net {
             attrs: Vec::new(),
             operator: std::sync::Arc::new(ops::Unsupported(ops::OpError::UnknownOperator)),
             inputs: inputs.iter().map(|name| Some((*name).to_owned())).collect(),
-            outputs: vec![Some(output.to_owned())],
+            outputs: vec![Some(output.to_owned()).filter(|name| !name.is_empty())],
             bodies: Vec::new(),
         };
         self.specs.push((spec, BTreeMap::new()));
+        self
+    }
+
+    /// One more output of the last node.
+    pub(crate) fn also(mut self, output: &str) -> Net {
+        self.specs.last_mut().unwrap().0.outputs.push(Some(output.to_owned()));
         self
     }
 

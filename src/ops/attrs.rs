@@ -85,6 +85,8 @@ impl Attrs {
         ints, opt_ints: Ints Vec<i64>, "a list of integers";
         /// Floats, `default` if the attribute is absent.
         floats, opt_floats: Floats Vec<f32>, "a list of floats";
+        /// Strings, `default` if the attribute is absent.
+        strings, opt_strings: Strings Vec<String>, "a list of strings";
         /// A tensor, `default` if the attribute is absent.
         tensor, opt_tensor: Tensor Tensor, "a tensor";
         /// The number of a subgraph, `default` if the attribute is absent.

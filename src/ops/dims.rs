@@ -1,6 +1,7 @@
 //! Axes and sizes: the checks that several operators share.
 
-use crate::ops::OpError;
+use crate::ops::generate::expect_single;
+use crate::ops::{Inputs, OpError};
 use crate::tensor::{DType, TensorType};
 
 /// The axis that an attribute names, counted from the end if negative.
@@ -34,6 +35,21 @@ pub(super) fn sizes_input(name: &str, sizes: &[i64]) -> Result<Vec<usize>, OpErr
     let sizes_or_none = sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
     let sizes_or_none: Option<Vec<usize>> = sizes_or_none;
     sizes_or_none.ok_or_else(|| OpError::value(name, format!("{sizes:?}"), "no negative size"))
+}
+
+/// The size that an input of one integer gives, if it is at least `least`.
+pub(super) fn size_input(
+    inputs: &Inputs<'_>,
+    position: usize,
+    name: &'static str,
+    least: usize,
+) -> Result<usize, OpError> {
+    let input = inputs.require(position, name)?;
+    input.expect_dtype_that(|d| matches!(d, DType::I32 | DType::I64), "int32 or int64")?;
+    expect_single(&input)?;
+    let found = input.i64s()?[0];
+    let size = usize::try_from(found).ok().filter(|&size| least <= size);
+    size.ok_or_else(|| OpError::value(name, found, format!("at least {least}")))
 }
 
 /// The type, if its elements can be addressed.

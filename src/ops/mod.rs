@@ -14,6 +14,7 @@ mod broadcast;
 mod cast;
 mod centered;
 mod center;
+mod cell;
 mod clip;
 mod concat;
 mod control;
@@ -21,6 +22,7 @@ mod conv;
 mod conv_transpose;
 mod deform_conv;
 mod det;
+mod dft;
 mod dims;
 mod einsum;
 mod equation;
@@ -28,6 +30,8 @@ mod erf;
 mod error;
 mod expand;
 mod floats;
+mod fourier;
+mod gate;
 mod gather;
 mod gemm;
 mod generate;
@@ -45,6 +49,7 @@ mod logic;
 mod loss;
 mod matmul;
 mod microsoft;
+mod mel;
 mod number;
 mod optional;
 mod order;
@@ -57,6 +62,7 @@ mod qlinear_conv;
 mod qlinear_matmul;
 mod quantize_linear;
 mod real;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -68,11 +74,13 @@ mod scatter;
 mod select;
 mod sequence;
 mod shape;
+mod signal_window;
 mod slice;
 mod softmax;
 mod stencil;
 mod suppress;
 mod swiglu;
+mod stft;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -110,6 +118,7 @@ const FAMILIES: &[&[OpDef]] = &[
     deform_conv::OPS,
     det::OPS,
     einsum::OPS,
+    dft::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
@@ -128,6 +137,7 @@ const FAMILIES: &[&[OpDef]] = &[
     microsoft::gelu::OPS,
     microsoft::skip_norm::OPS,
     optional::OPS,
+    mel::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -136,6 +146,7 @@ const FAMILIES: &[&[OpDef]] = &[
     qlinear_conv::OPS,
     qlinear_matmul::OPS,
     quantize_linear::OPS,
+    recurrent::OPS,
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
@@ -147,9 +158,11 @@ const FAMILIES: &[&[OpDef]] = &[
     sequence::OPS,
     shape::OPS,
     slice::OPS,
+    signal_window::OPS,
     softmax::OPS,
     suppress::OPS,
     swiglu::OPS,
+    stft::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,

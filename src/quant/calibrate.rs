@@ -249,11 +249,11 @@ impl Calibration<'_> {
                 .flat_map(|(position, _)| activations[position].values())
                 .map(|encoding| f64::from(encoding.scales[0]))
                 .fold(f64::INFINITY, f64::min);
-            for (channel, b) in bias.tensor().slice::<f32>().iter().enumerate() {
-                let slot = if n_channels == 1 { 0 } else { channel };
+            // A recurrent operator has several biases for a channel, one block after the other.
+            for (index, b) in bias.tensor().slice::<f32>().iter().enumerate() {
                 let scale = f64::from(b.abs()) / (f64::from(i32::MAX) * finest);
-                if let Some(least) = least.get_mut(slot) {
-                    *least = least.max(scale);
+                if let Some(channel) = index.checked_rem(n_channels) {
+                    least[channel] = least[channel].max(scale);
                 }
             }
         }

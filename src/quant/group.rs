@@ -468,6 +468,27 @@ mod tests {
         assert_eq!((groups.groups[1].weight_macs, groups.groups[1].product_macs), (0, 128));
     }
 
+    /// Two weights of one node; the last state is rounded where it is read, the cell is not.
+    #[test]
+    fn recurrent_weights() {
+        let graph = net(&[("x", &[5, 1, 3])])
+            .weight("w", &[2, 16, 3])
+            .weight("r", &[2, 16, 4])
+            .weight("b", &[2, 32])
+            .node("LSTM", &["x", "w", "r", "b"], "y")
+            .also("h")
+            .also("c")
+            .attr("direction", AttrValue::String("bidirectional".to_owned()))
+            .weight("head", &[4, 2])
+            .node("MatMul", &["h", "head"], "scores")
+            .outputs(&["scores"]);
+        assert_eq!(groups(&graph), ["x | w r |  | y", "h | head |  | scores", "scores |  |  | "]);
+        let groups = groups_with(&graph, &[]).unwrap();
+        let macs = groups.groups.iter().map(|group| group.weight_macs).collect::<Vec<_>>();
+        assert_eq!((macs, groups.float_macs), (vec![5 * 2 * 16 * (3 + 4), 2 * 4 * 2, 0], 0));
+        assert_eq!(groups.groups[0].weight_elements, 2 * 16 * (3 + 4));
+    }
+
     #[test]
     fn choices_and_pins() {
         let net = conv(net(&[("x", &[1, 4, 6, 6])]), "x", ("w1", &[4, 4, 1, 1]), "c1");

@@ -36,6 +36,9 @@ RANDOM = {
 TEXT = {"RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer"}
 DOMAINS = {"", "ai.onnx"}
 
+# The absolute difference allowed where the expected values have float32 rounding errors in place of zeros.
+NOISY = {"test_dft_inverse": 1e-6, "test_dft_inverse_opset19": 1e-6}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -154,7 +157,7 @@ def all_cases(scratch: Path) -> list[Case]:
 def answer(binary: Path, case: Case) -> tuple[str, str]:
     """`passed`, `refused` or `failed`, and what mpq said."""
     command = [binary, "run", case.folder / "model.onnx", "--check", case.folder]
-    command += ["--rtol", str(case.rtol), "--atol", str(case.atol)]
+    command += ["--rtol", str(case.rtol), "--atol", str(NOISY.get(case.name, case.atol))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
