@@ -30,6 +30,7 @@ mod inputs;
 mod interpolate;
 mod lanes;
 mod layer_norm;
+mod linear_attention;
 mod logic;
 mod matmul;
 mod microsoft;
@@ -87,6 +88,7 @@ const FAMILIES: &[&[OpDef]] = &[
     group_norm::OPS,
     identity::OPS,
     layer_norm::OPS,
+    linear_attention::OPS,
     logic::OPS,
     matmul::OPS,
     microsoft::attention::OPS,
