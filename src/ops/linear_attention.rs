@@ -111,6 +111,54 @@ impl LinearAttention {
             }
         }
     }
+
+    /// Lets every token update the states, `[batch, kv_heads, k_size, v_size]`, and read them.
+    fn run(&self, inputs: &Inputs<'_>, sizes: &Sizes, states: &mut [f64]) -> Vec<f32> {
+        let Sizes { batch, length, k_size, v_size } = *sizes;
+        let (q, k, v) = (floats(inputs, QUERY), floats(inputs, KEY), floats(inputs, VALUE));
+        let decay = optional_floats(inputs, DECAY).filter(|_| self.rule.has_decay);
+        let beta = optional_floats(inputs, BETA).filter(|_| self.rule.has_beta);
+        let (n_tokens, n_state) = (batch * length, k_size * v_size);
+        let scale = match self.scale {
+            0. => 1. / (k_size as f64).sqrt(),
+            scale => f64::from(scale),
+        };
+        let shared = self.q_heads / self.kv_heads;
+        let mut y = vec![0.; n_tokens * self.q_heads * v_size];
+        let heads = (0..n_tokens * self.kv_heads).filter(|_| n_state != 0);
+        for at in heads {
+            let (token, head) = (at / self.kv_heads, at % self.kv_heads);
+            // One element for all heads, one for each, or one for each element of a head.
+            let gate = |gates: &[f32]| match gates.len() / n_tokens / self.kv_heads {
+                0 => token..token + 1,
+                n => at * n..(at + 1) * n,
+            };
+            let state = token / length * self.kv_heads + head;
+            let state = &mut states[state * n_state..][..n_state];
+            let update = Token {
+                key: &k[at * k_size..][..k_size],
+                value: &v[at * v_size..][..v_size],
+                decay: decay.as_deref().map(|decay| &decay[gate(decay)]),
+                beta: beta.as_deref().map(|beta| beta[gate(beta)][0]),
+            };
+            update.update(state);
+            for at in (0..shared).map(|query| token * self.q_heads + head * shared + query) {
+                let read = read(state, &q[at * k_size..][..k_size], v_size);
+                let to = y[at * v_size..][..v_size].iter_mut();
+                to.zip(read).for_each(|(y, read)| *y = (read * scale) as f32);
+            }
+        }
+        y
+    }
+}
+
+/// `state^T q`
+fn read(state: &[f64], q: &[f32], v_size: usize) -> Vec<f64> {
+    let mut read = vec![0.; v_size];
+    for (row, &q) in state.chunks_exact(v_size).zip(q) {
+        read.iter_mut().zip(row).for_each(|(y, x)| *y += f64::from(q) * x);
+    }
+    read
 }
 
 /// One token's part of one head; slices of one element count for all.
@@ -173,53 +221,13 @@ impl Operator for LinearAttention {
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let types = self.infer(inputs)?;
-        let Sizes { batch, length, k_size, v_size } = self.sizes(inputs)?;
-        let (q, k, v) = (floats(inputs, QUERY), floats(inputs, KEY), floats(inputs, VALUE));
-        let decay = optional_floats(inputs, DECAY).filter(|_| self.rule.has_decay);
-        let beta = optional_floats(inputs, BETA).filter(|_| self.rule.has_beta);
-        let n_state = k_size * v_size;
+        let sizes = self.sizes(inputs)?;
+        let n_states = sizes.batch * self.kv_heads * sizes.k_size * sizes.v_size;
         let mut states = match optional_floats(inputs, PAST_STATE) {
             Some(past) => past.iter().copied().map(f64::from).collect(),
-            None => vec![0.; batch * self.kv_heads * n_state],
+            None => vec![0.; n_states],
         };
-        let scale = match self.scale {
-            0. => 1. / (k_size as f64).sqrt(),
-            scale => f64::from(scale),
-        };
-        let shared = self.q_heads / self.kv_heads;
-        let mut y = vec![0.; batch * length * self.q_heads * v_size];
-        for token in 0..batch * length {
-            for head in 0..self.kv_heads {
-                let at = token * self.kv_heads + head;
-                let gate = |gates: &'_ [f32]| {
-                    let n = gates.len() / (batch * length);
-                    let n_head = n / self.kv_heads;
-                    let start = if n_head == 0 { token } else { at * n_head };
-                    start..start + n_head.max(1)
-                };
-                let state =
-                    &mut states[(token / length * self.kv_heads + head) * n_state..][..n_state];
-                let update = Token {
-                    key: &k[at * k_size..][..k_size],
-                    value: &v[at * v_size..][..v_size],
-                    decay: decay.as_deref().map(|decay| &decay[gate(decay)]),
-                    beta: beta.as_deref().map(|beta| beta[gate(beta)][0]),
-                };
-                if n_state == 0 {
-                    continue;
-                }
-                update.update(state);
-                for query in 0..shared {
-                    let at = token * self.q_heads + head * shared + query;
-                    let mut read = vec![0.; v_size];
-                    for (row, &q) in state.chunks_exact(v_size).zip(&q[at * k_size..]) {
-                        read.iter_mut().zip(row).for_each(|(y, x)| *y += f64::from(q) * x);
-                    }
-                    let to = y[at * v_size..].iter_mut();
-                    to.zip(read).for_each(|(y, read)| *y = (read * scale) as f32);
-                }
-            }
-        }
+        let y = self.run(inputs, &sizes, &mut states);
         let states = states.into_iter().map(|x| x as f32).collect();
         let tensors = types.iter().zip([y, states]);
         Ok(tensors.map(|(ty, made)| floats::tensor(ty.dtype, &ty.shape, made)).collect())

@@ -95,6 +95,7 @@ const FAMILIES: &[&[OpDef]] = &[
     microsoft::embed::OPS,
     microsoft::fused::OPS,
     microsoft::gelu::OPS,
+    microsoft::group_query::OPS,
     microsoft::multi_head::OPS,
     microsoft::skip_norm::OPS,
     order::OPS,

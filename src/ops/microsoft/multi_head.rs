@@ -164,7 +164,7 @@ impl MultiHeadAttention {
             let x = all(position);
             let length = if position == QUERY { sizes.length } else { sizes.keys };
             let shape = (sizes.batch, length, self.heads, of, sizes.size);
-            let x = ArrayView5::from_shape(shape, &*x).expect("`infer` checked it");
+            let x = ArrayView5::from_shape(shape, &x).expect("`infer` checked it");
             Cow::Owned(x.slice(s![.., .., .., n, ..]).iter().copied().collect())
         };
         let mut operands: [Cow<'a, [f32]>; 3] = match sizes.form {
