@@ -72,6 +72,16 @@ impl Net {
         self
     }
 
+    /// The last node is one of onnxruntime's; an empty name leaves an input out.
+    pub(crate) fn microsoft(mut self) -> Net {
+        let spec = &mut self.specs.last_mut().unwrap().0;
+        spec.domain = ops::MICROSOFT_DOMAIN.to_owned();
+        for input in &mut spec.inputs {
+            *input = input.take().filter(|name| !name.is_empty());
+        }
+        self
+    }
+
     /// An attribute of the last node.
     pub(crate) fn attr(mut self, name: &str, value: AttrValue) -> Net {
         self.specs.last_mut().unwrap().1.insert(name.to_owned(), value);
@@ -80,7 +90,8 @@ impl Net {
 
     pub(crate) fn outputs(mut self, outputs: &[&str]) -> Graph {
         for (mut spec, attrs) in self.specs {
-            let read = ops::read("", &spec.op_type, spec.opset, Attrs::new(attrs.clone()));
+            let read =
+                ops::read(&spec.domain, &spec.op_type, spec.opset, Attrs::new(attrs.clone()));
             spec.operator = read.unwrap_or_else(|e| panic!("{}: {e}", spec.op_type)).into();
             spec.attrs = attrs.into_iter().collect();
             self.builder.node(spec).unwrap();

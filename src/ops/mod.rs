@@ -12,9 +12,9 @@ mod batch_norm;
 mod bit_cast;
 mod broadcast;
 mod cast;
-mod centered;
-mod center;
 mod cell;
+mod center;
+mod centered;
 mod clip;
 mod concat;
 mod control;
@@ -45,11 +45,12 @@ mod interpolate;
 mod lanes;
 mod layer_norm;
 mod legacy;
+mod linear_attention;
 mod logic;
 mod loss;
 mod matmul;
-mod microsoft;
 mod mel;
+mod microsoft;
 mod number;
 mod optional;
 mod order;
@@ -68,8 +69,8 @@ mod reshape;
 mod resize;
 mod roi;
 mod role;
-mod scan;
 mod rotary;
+mod scan;
 mod scatter;
 mod select;
 mod sequence;
@@ -78,18 +79,18 @@ mod signal_window;
 mod slice;
 mod softmax;
 mod stencil;
+mod stft;
 mod suppress;
 mod swiglu;
-mod stft;
 mod take;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transpose;
 mod triangle;
 mod unary;
+mod unique;
 mod unpool;
 mod wide;
-mod unique;
 mod window;
 
 use std::fmt;
@@ -117,8 +118,8 @@ const FAMILIES: &[&[OpDef]] = &[
     conv_transpose::OPS,
     deform_conv::OPS,
     det::OPS,
-    einsum::OPS,
     dft::OPS,
+    einsum::OPS,
     expand::OPS,
     gather::OPS,
     gemm::OPS,
@@ -129,15 +130,19 @@ const FAMILIES: &[&[OpDef]] = &[
     identity::OPS,
     layer_norm::OPS,
     legacy::OPS,
+    linear_attention::OPS,
     logic::OPS,
     loss::OPS,
     matmul::OPS,
+    mel::OPS,
+    microsoft::attention::OPS,
     microsoft::embed::OPS,
     microsoft::fused::OPS,
     microsoft::gelu::OPS,
+    microsoft::group_query::OPS,
+    microsoft::multi_head::OPS,
     microsoft::skip_norm::OPS,
     optional::OPS,
-    mel::OPS,
     order::OPS,
     pad::OPS,
     plain_norm::OPS,
@@ -150,24 +155,24 @@ const FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     resize::OPS,
-    scan::OPS,
     roi::OPS,
     rotary::OPS,
+    scan::OPS,
     scatter::OPS,
     select::OPS,
     sequence::OPS,
     shape::OPS,
-    slice::OPS,
     signal_window::OPS,
+    slice::OPS,
     softmax::OPS,
+    stft::OPS,
     suppress::OPS,
     swiglu::OPS,
-    stft::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
-    unpool::OPS,
     unique::OPS,
+    unpool::OPS,
 ];
 
 /// The domain of the ONNX standard's own operators.

@@ -489,6 +489,44 @@ mod tests {
         assert_eq!(groups.groups[0].weight_elements, 2 * 16 * (3 + 4));
     }
 
+    /// Fused operators tie and round what their decomposed forms do.
+    #[test]
+    fn fused_operators() {
+        let graph = net(&[])
+            .i64_input("ids64", &[1, 2])
+            .node("Cast", &["ids64"], "words")
+            .attr("to", AttrValue::Int(6))
+            .weight("table", &[4, 8])
+            .weight("positions", &[2, 8])
+            .weight("gamma", &[8])
+            .weight("beta", &[8])
+            .node(
+                "EmbedLayerNormalization",
+                &["words", "", "table", "positions", "", "gamma", "beta"],
+                "x",
+            )
+            .microsoft()
+            .weight("wqkv", &[8, 24])
+            .weight("bqkv", &[24])
+            .node("Attention", &["x", "wqkv", "bqkv"], "attended")
+            .attr("num_heads", AttrValue::Int(2))
+            .microsoft()
+            .weight("w1", &[8, 8])
+            .weight("b1", &[8])
+            .node("MatMul", &["attended", "w1"], "product")
+            .node("BiasGelu", &["product", "b1"], "gelu")
+            .microsoft()
+            .node("SkipLayerNormalization", &["gelu", "x", "gamma", "beta"], "y")
+            .microsoft()
+            .outputs(&["y"]);
+        let expected = [
+            "x gelu | table positions wqkv |  | attended y",
+            "attended | w1 |  | product",
+            "y |  |  | ",
+        ];
+        assert_eq!(groups(&graph), expected);
+    }
+
     #[test]
     fn choices_and_pins() {
         let net = conv(net(&[("x", &[1, 4, 6, 6])]), "x", ("w1", &[4, 4, 1, 1]), "c1");

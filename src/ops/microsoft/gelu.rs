@@ -16,9 +16,9 @@ pub(in crate::ops) const OPS: &[OpDef] = &[
     }),
     OpDef::microsoft("FastGelu", |_| {
         let approximate = AttrValue::String("tanh".to_owned());
-        Biased::new(["X", "bias"], standard("Gelu", &[("approximate", approximate)])?, false)
+        Biased::boxed(["X", "bias"], standard("Gelu", &[("approximate", approximate)])?, false)
     }),
-    OpDef::microsoft("BiasGelu", |_| Biased::new(["A", "B"], standard("Gelu", &[])?, true)),
+    OpDef::microsoft("BiasGelu", |_| Biased::boxed(["A", "B"], standard("Gelu", &[])?, true)),
     OpDef::microsoft("BiasSplitGelu", |_| {
         Ok(Box::new(BiasSplitGelu {
             add: standard("Add", &[])?,
@@ -43,7 +43,7 @@ struct Biased {
 }
 
 impl Biased {
-    fn new(
+    fn boxed(
         names: [&'static str; 2],
         function: Box<dyn Operator>,
         needs_bias: bool,

@@ -3,9 +3,13 @@
 //!
 //! <https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>
 
+pub(super) mod attention;
 pub(super) mod embed;
 pub(super) mod fused;
 pub(super) mod gelu;
+pub(super) mod group_query;
+mod heads;
+pub(super) mod multi_head;
 pub(super) mod skip_norm;
 
 use crate::ops::{
