@@ -37,6 +37,7 @@ impl<'g> Reference<'g> {
             .collect();
         let inputs = Inputs::new(&items, node.n_outputs());
         let outputs = node.operator.infer(&inputs).and_then(|output_types| {
+            inputs.expect_outputs(output_types.len())?;
             let found =
                 output_types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
             if self.limit_bytes < found {

@@ -276,10 +276,14 @@ impl Loader<'_> {
     ) -> Result<Result<Box<dyn Operator>, OpError>, LoadError> {
         let mut n_bodies = 0;
         for attr in &proto.attribute {
-            match attribute(attr, self.external, &mut n_bodies) {
-                Ok(value) => raw.attrs.insert(attr.name().to_owned(), value),
+            let value = match attribute(attr, self.external, &mut n_bodies) {
+                Ok(value) => value,
                 Err(error) => return Ok(Err(error)),
             };
+            if raw.attrs.insert(attr.name().to_owned(), value).is_some() {
+                let name = attr.name();
+                return Ok(Err(OpError::invalid_attribute(name, "given twice", "one value")));
+            }
         }
         match upgrade(raw, opset) {
             Ok(constants) => {

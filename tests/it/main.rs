@@ -12,3 +12,4 @@ mod readme;
 mod real_networks;
 mod run;
 mod test_data;
+mod text_model;
