@@ -115,19 +115,23 @@ impl<'g> Reference<'g> {
         let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
         let inputs = inputs.with_bodies(&body_types);
         let outputs = match node.operator.infer(&inputs) {
-            Ok(types) => match total_bytes(&types) {
-                found if found <= self.limit_bytes => node.operator.eval(&inputs, &mut bodies),
-                found => Err(OpError::OverLimit { found, limit: self.limit_bytes }),
-            },
+            Ok(types) => inputs
+                .expect_outputs(types.len())
+                .and_then(|()| self.expect_room(&types))
+                .and_then(|()| node.operator.eval(&inputs, &mut bodies)),
             Err(OpError::NeedsRun) => node.operator.eval(&inputs, &mut bodies),
             Err(error) => Err(error),
         };
         outputs.map_err(|error| RunError::of_node(node, &tensors, error))
     }
-}
 
-fn total_bytes(types: &[TensorType]) -> usize {
-    types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()))
+    fn expect_room(&self, types: &[TensorType]) -> Result<(), OpError> {
+        let found = types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
+        if found <= self.limit_bytes {
+            return Ok(());
+        }
+        Err(OpError::OverLimit { found, limit: self.limit_bytes })
+    }
 }
 
 /// The subgraphs of a node that is being evaluated.

@@ -20,7 +20,12 @@ pub(super) fn attribute(
         return Err(not_supported("a reference to a function's"));
     }
     let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-    match kind(proto) {
+    let kind = kind(proto);
+    if let Some(other) = held(proto).find(|&held| held != kind) {
+        let expected = format!("{}, as declared", words(kind));
+        return Err(OpError::invalid_attribute(name, words(other), expected));
+    }
+    match kind {
         AttributeType::Int => Ok(AttrValue::Int(proto.i())),
         AttributeType::Float => Ok(AttrValue::Float(proto.f())),
         AttributeType::String => {
@@ -56,24 +61,58 @@ pub(super) fn attribute(
 /// The declared type; files of IR version 1 have none, so it is told by what is there.
 fn kind(proto: &AttributeProto) -> AttributeType {
     match proto.r#type() {
-        AttributeType::Undefined => {}
-        declared => return declared,
+        AttributeType::Undefined => held(proto).next().unwrap_or(AttributeType::Ints),
+        declared => declared,
     }
-    if proto.i.is_some() {
-        AttributeType::Int
-    } else if proto.f.is_some() {
-        AttributeType::Float
-    } else if proto.s.is_some() {
-        AttributeType::String
-    } else if proto.t.is_some() {
-        AttributeType::Tensor
-    } else if proto.g.is_some() {
-        AttributeType::Graph
-    } else if !proto.floats.is_empty() {
-        AttributeType::Floats
-    } else if !proto.strings.is_empty() {
-        AttributeType::Strings
-    } else {
-        AttributeType::Ints
+}
+
+/// The types of the fields that hold something. Zero and an empty list may be left out of a file.
+fn held(proto: &AttributeProto) -> impl Iterator<Item = AttributeType> {
+    let fields = [
+        (AttributeType::Int, proto.i.is_some()),
+        (AttributeType::Float, proto.f.is_some()),
+        (AttributeType::String, proto.s.is_some()),
+        (AttributeType::Tensor, proto.t.is_some()),
+        (AttributeType::Graph, proto.g.is_some()),
+        (AttributeType::Ints, !proto.ints.is_empty()),
+        (AttributeType::Floats, !proto.floats.is_empty()),
+        (AttributeType::Strings, !proto.strings.is_empty()),
+    ];
+    fields.into_iter().filter(|&(_, is_held)| is_held).map(|(kind, _)| kind)
+}
+
+fn words(kind: AttributeType) -> &'static str {
+    match kind {
+        AttributeType::Int => "an integer",
+        AttributeType::Float => "a float",
+        AttributeType::String => "a string",
+        AttributeType::Tensor => "a tensor",
+        AttributeType::Graph => "a subgraph",
+        AttributeType::Ints => "a list of integers",
+        AttributeType::Floats => "a list of floats",
+        AttributeType::Strings => "a list of strings",
+        other => other.as_str_name(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_what_is_declared() {
+        let dir = tempfile::tempdir().unwrap();
+        let external = External::beside(dir.path());
+        let read = |ty: AttributeType, i, f| {
+            let (name, ty) = (Some("alpha".to_owned()), Some(ty.into()));
+            let proto = AttributeProto { name, r#type: ty, i, f, ..AttributeProto::default() };
+            attribute(&proto, &external, 0).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(AttributeType::Float, None, Some(0.5)), Ok(AttrValue::Float(0.5)));
+        assert_eq!(read(AttributeType::Undefined, Some(3), None), Ok(AttrValue::Int(3)));
+        // A zero may be left out.
+        assert_eq!(read(AttributeType::Int, None, None), Ok(AttrValue::Int(0)));
+        let error = "attribute `alpha` is an integer, expected a float, as declared";
+        assert_eq!(read(AttributeType::Float, Some(1), None), Err(error.to_owned()));
     }
 }

@@ -97,7 +97,8 @@ impl Loader<'_> {
                 bodies.push(self.body(graph, frame)?);
             }
             if raw.attrs.insert(attr.name().to_owned(), value).is_some() {
-                return Ok(Err(OpError::RepeatedAttribute { name: attr.name().to_owned() }));
+                let name = attr.name();
+                return Ok(Err(OpError::invalid_attribute(name, "given twice", "one value")));
             }
         }
         Ok(Ok(()))

@@ -33,6 +33,7 @@ pub(crate) fn upgrade(node: &mut RawNode, opset: u16) -> Result<Vec<(String, Ten
     let mut constants = Vec::new();
     for upgrade in UPGRADES {
         if opset < upgrade.below && upgrade.op_types.contains(&node.op_type.as_str()) {
+            upgrade.check_arity(node.inputs.len())?;
             for &(attr, position, read) in upgrade.attrs {
                 if let Some(value) = node.attrs.remove(attr) {
                     constants.extend(add_input(node, position, attr, read(attr, &value)?));
@@ -114,6 +115,20 @@ struct Upgrade {
     op_types: &'static [&'static str],
     below: u16,
     attrs: &'static [(&'static str, usize, Reader)],
+}
+
+impl Upgrade {
+    /// What is an attribute is not yet an input.
+    fn check_arity(&self, found: usize) -> Result<(), OpError> {
+        let first = self.attrs.iter().map(|&(_, position, _)| position).min();
+        match first.filter(|&first| first < found) {
+            None => Ok(()),
+            Some(first) => {
+                let expected = format!("at most {first} before opset {}", self.below);
+                Err(OpError::Arity { what: "inputs", found, expected })
+            }
+        }
+    }
 }
 
 /// Makes a constant of an attribute; `None` if it says the same as leaving the input out.
@@ -287,5 +302,9 @@ mod tests {
         let mut squeeze = node("Squeeze", &[("axes", AttrValue::Int(1))]);
         let error = upgrade(&mut squeeze, 7).unwrap_err();
         assert_eq!(error.to_string(), "attribute `axes` is 1, expected a list of integers");
+        let mut mean = node("ReduceMean", &[("axes", ints(&[0]))]);
+        mean.inputs.push(Some("axes".to_owned()));
+        let error = upgrade(&mut mean, 17).unwrap_err();
+        assert_eq!(error.to_string(), "has 2 inputs, expected at most 1 before opset 18");
     }
 }

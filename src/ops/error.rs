@@ -23,9 +23,6 @@ pub enum OpError {
     #[error("attribute `{name}` is not one this operator has")]
     UnknownAttribute { name: String },
 
-    #[error("attribute `{name}` is given twice")]
-    RepeatedAttribute { name: String },
-
     #[error("input `{name}` is missing")]
     MissingInput { name: String },
 

@@ -96,6 +96,15 @@ impl<'a> Inputs<'a> {
         Err(OpError::Arity { what: "inputs", found: self.len(), expected })
     }
 
+    /// Refuses a node that names more outputs than the operator gives.
+    pub fn expect_outputs(&self, given: usize) -> Result<(), OpError> {
+        if self.n_outputs <= given {
+            return Ok(());
+        }
+        let expected = format!("at most {given}");
+        Err(OpError::Arity { what: "outputs", found: self.n_outputs, expected })
+    }
+
     /// The shape of an input that `infer` accepted.
     ///
     /// # Panics

@@ -4,6 +4,7 @@ mod bad_data;
 mod bad_files;
 mod bad_flags;
 mod bad_models;
+mod broken_graphs;
 mod eval;
 mod output;
 mod search;

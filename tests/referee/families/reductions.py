@@ -76,7 +76,10 @@ def top_k(d: Draw) -> Node:
         # The order of what is not sorted is open, so all of it has to be.
         attrs |= d.maybe({"largest": d.int(0, 1), "sorted": 1})
     if d.opset < 10:
-        return Node([x], attrs | {"k": k}, 2)
+        # As an attribute onnxruntime wants at least 1.
+        if x.shape[axis] == 0:
+            raise Redraw
+        return Node([x], attrs | {"k": max(k, 1)}, 2)
     return Node([x, d.ints([k])], attrs, 2)
 
 
@@ -115,7 +118,8 @@ def lp_normalization(d: Draw) -> Node:
 
 @family("MeanVarianceNormalization", tame=False, atol=1e-5)
 def mean_variance(d: Draw) -> Node:
-    x = d.x(rank=(4, 4))
+    # onnxruntime replaces it by a function that has constants in float32.
+    x = d.x(rank=(4, 4), types=[np.float32])
     axes = sorted({d.int(0, x.ndim - 1) for _ in range(d.int(1, 3))})
     # Of one element, or of equal ones, only the rounding of the mean remains.
     if math.prod(x.shape[axis] for axis in axes) < 4:

@@ -16,7 +16,8 @@ def attention(d: Draw) -> Node:
     batch, kv_heads, size, v_size = d.int(1, 2), d.int(1, 2), d.int(1, 4), d.int(1, 4)
     heads = kv_heads * d.int(1, 2)
     queries, keys = d.int(1, 4), d.int(1, 4)
-    attrs = d.maybe({"is_causal": d.int(0, 1)}, 0.4)
+    # Of a single query onnxruntime believes that it is the last one.
+    attrs = d.maybe({"is_causal": d.int(0, 1) if 1 < queries else 0}, 0.4)
     attrs |= d.maybe({"scale": d.float(0.1, 1)}, 0.3) | d.maybe({"softcap": d.float(1, 4)}, 0.2)
     if d.chance(0.5):
         q = numbers(d, batch, heads, queries, size)

@@ -106,7 +106,9 @@ def col2im(d: Draw) -> Node:
     rank = d.int(1, 3)
     image = [d.int(2, 5) for _ in range(rank)]
     block = [d.int(1, min(3, n)) for n in image]
-    dilations, strides = [d.int(1, 2) for _ in image], [d.int(1, 2) for _ in image]
+    # Of other ranks than 2 onnxruntime takes the wrong elements if there are dilations.
+    dilations = [d.int(1, 2) if rank == 2 else 1 for _ in image]
+    strides = [d.int(1, 2) for _ in image]
     pads = [d.int(0, 1) for _ in range(2 * rank)]
     blocks = 1
     for i in range(rank):
