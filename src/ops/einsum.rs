@@ -46,7 +46,7 @@ impl Einsum {
 impl Operator for Einsum {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         let first = inputs.require(0, "Inputs")?;
-        first.expect_dtype_that(|dtype| dtype != DType::Bool, "a numeric type")?;
+        first.expect_dtype_that(is_number, "a numeric type")?;
         for position in 1..inputs.len() {
             inputs.require(position, "Inputs")?.expect_dtype(first.dtype())?;
         }
@@ -89,6 +89,13 @@ impl Operator for Einsum {
             _ => QuantRole::OWN_RANGE,
         }
     }
+}
+
+/// The floats and integers of whole bytes.
+pub(super) fn is_number(dtype: DType) -> bool {
+    let is_signed = matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64);
+    let is_unsigned = matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64);
+    dtype.is_float() || is_signed || is_unsigned
 }
 
 /// The type in which products are summed.

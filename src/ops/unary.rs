@@ -34,8 +34,7 @@ macro_rules! maps {
         $(, ints |$i:ident| $int:expr)?;)*) => {
         &[$(OpDef::onnx($name, $since, |_attrs| {
             $(let $attr: f32 = _attrs.float(stringify!($attr), $default)?;)*
-            let ints: [Option<IntegerFn>; 1] = [None $(.or(Some(Box::new(|$i: i128| -> i128 { $int }) as IntegerFn)))?];
-            let [ints] = ints;
+            let ints = None::<IntegerFn>$(.or(Some(Box::new(|$i: i128| -> i128 { $int }))))?;
             Ok(Box::new(map!($name, {$($attr),*}, |$x| $y, ints)))
         })),*]
     };

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 
 use crate::ops::cast::cast;
 use crate::ops::dims::{Along, axis_attribute, with_dim};
+use crate::ops::einsum::is_number;
 use crate::ops::number::dispatch_numbers;
 use crate::ops::order::compare;
 use crate::ops::take::take_axis;
@@ -79,6 +80,8 @@ impl Operator for Unique {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(1)?;
         let x = inputs.require(X, "X")?;
+        let has_order = |dtype| is_number(dtype) || dtype == DType::Bool;
+        x.expect_dtype_that(has_order, "a numeric type or bool")?;
         if let Some(axis) = self.axis {
             axis_attribute("axis", axis, x.rank())?;
         }
