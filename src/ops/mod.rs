@@ -9,6 +9,7 @@ mod attrs;
 mod batch_norm;
 mod broadcast;
 mod cast;
+mod causal_conv;
 mod cell;
 mod clip;
 mod concat;
@@ -55,6 +56,7 @@ mod slice;
 mod softmax;
 mod stft;
 mod take;
+mod tensor_scatter;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transpose;
@@ -77,6 +79,7 @@ const FAMILIES: &[&[OpDef]] = &[
     arithmetic::OPS,
     batch_norm::OPS,
     cast::OPS,
+    causal_conv::OPS,
     clip::OPS,
     concat::OPS,
     conv::OPS,
@@ -110,6 +113,7 @@ const FAMILIES: &[&[OpDef]] = &[
     signal_window::OPS,
     softmax::OPS,
     stft::OPS,
+    tensor_scatter::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,
