@@ -12,6 +12,7 @@ mod batch_norm;
 mod bit_cast;
 mod broadcast;
 mod cast;
+mod causal_conv;
 mod cell;
 mod center;
 mod centered;
@@ -83,6 +84,7 @@ mod stft;
 mod suppress;
 mod swiglu;
 mod take;
+mod tensor_scatter;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transpose;
@@ -110,6 +112,7 @@ const FAMILIES: &[&[OpDef]] = &[
     batch_norm::OPS,
     bit_cast::OPS,
     cast::OPS,
+    causal_conv::OPS,
     center::OPS,
     clip::OPS,
     concat::OPS,
@@ -168,6 +171,7 @@ const FAMILIES: &[&[OpDef]] = &[
     stft::OPS,
     suppress::OPS,
     swiglu::OPS,
+    tensor_scatter::OPS,
     transpose::OPS,
     triangle::OPS,
     unary::OPS,

@@ -1,4 +1,4 @@
-//! Along a time axis: `CumSum`, `ReverseSequence`.
+//! Along a time axis: `CumSum`, `CumProd`, `ReverseSequence`.
 
 use crate::dispatch;
 use crate::ops::dims::{Along, axes_input, axis_attribute, strides};
@@ -9,49 +9,57 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("CumSum", 11, CumSum::read),
+    OpDef::onnx("CumSum", 11, |attrs| Cumulative::read(attrs, Operation::Sum)),
+    OpDef::onnx("CumProd", 26, |attrs| Cumulative::read(attrs, Operation::Product)),
     OpDef::onnx("ReverseSequence", 10, ReverseSequence::read),
 ];
 
 const X: usize = 0;
 const AXIS: usize = 1;
 
-/// Running sums along an axis: f64 for floats, wrapping for integers.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Sum,
+    Product,
+}
+
+/// Running sums or products along an axis: f64 for floats, wrapping for integers.
 #[derive(Debug)]
-struct CumSum {
-    /// Whether a sum leaves out the element it stands at.
+struct Cumulative {
+    operation: Operation,
+    /// Whether a result leaves out the element it stands at.
     exclusive: bool,
     reverse: bool,
 }
 
-impl CumSum {
-    fn read(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
+impl Cumulative {
+    fn read(attrs: &mut Attrs, operation: Operation) -> Result<Box<dyn Operator>, OpError> {
         let exclusive = attrs.flag("exclusive", false)?;
-        Ok(Box::new(CumSum { exclusive, reverse: attrs.flag("reverse", false)? }))
+        Ok(Box::new(Cumulative { operation, exclusive, reverse: attrs.flag("reverse", false)? }))
     }
 
-    fn sums<T: Scalar, S: Copy>(
+    fn run<T: Scalar, S: Copy>(
         &self,
         x: &Tensor,
         axis: usize,
-        zero: S,
-        add: impl Fn(S, T) -> S,
+        start: S,
+        join: impl Fn(S, T) -> S,
         round: impl Fn(S) -> T,
     ) -> Tensor {
         let Along { outer, n, inner } = Along::new(x.shape(), axis);
-        let mut sums = x.clone();
-        let elements = sums.slice_mut::<T>();
+        let mut results = x.clone();
+        let elements = results.slice_mut::<T>();
         for (outer_idx, inner_idx) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
-            let mut sum = zero;
+            let mut result = start;
             for step in 0..n {
                 let k = if self.reverse { n - 1 - step } else { step };
                 let at = (outer_idx * n + k) * inner + inner_idx;
-                let next = add(sum, elements[at]);
-                elements[at] = round(if self.exclusive { sum } else { next });
-                sum = next;
+                let next = join(result, elements[at]);
+                elements[at] = round(if self.exclusive { result } else { next });
+                result = next;
             }
         }
-        sums
+        results
     }
 }
 
@@ -59,7 +67,7 @@ fn axis(input: &Named<'_>, rank: usize) -> Result<usize, OpError> {
     Ok(axes_input("axis", &input.i64s()?, rank)?[0])
 }
 
-impl Operator for CumSum {
+impl Operator for Cumulative {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(2)?;
         let x = inputs.require(X, "x")?;
@@ -76,9 +84,21 @@ impl Operator for CumSum {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let x = inputs.tensor(X);
         let axis = axis(&inputs.require(AXIS, "axis")?, x.rank())?;
-        Ok(vec![dispatch_numbers!(x.dtype(), T => match x.dtype().is_float() {
-            true => self.sums(x, axis, 0., |sum, x: T| sum + x.to_f64(), T::nearest),
-            false => self.sums(x, axis, 0, |sum: i128, x: T| sum.wrapping_add(x.to_i128()), T::wrapped),
+        let is_float = x.dtype().is_float();
+        Ok(vec![dispatch_numbers!(x.dtype(), T => match (self.operation, is_float) {
+            (Operation::Sum, true) => {
+                self.run(x, axis, 0., |sum, x: T| sum + x.to_f64(), T::nearest)
+            }
+            (Operation::Sum, false) => {
+                self.run(x, axis, 0, |sum: i128, x: T| sum.wrapping_add(x.to_i128()), T::wrapped)
+            }
+            (Operation::Product, true) => {
+                self.run(x, axis, 1., |product, x: T| product * x.to_f64(), T::nearest)
+            }
+            (Operation::Product, false) => {
+                let join = |product: i128, x: T| product.wrapping_mul(x.to_i128());
+                self.run(x, axis, 1, join, T::wrapped)
+            }
         })])
     }
 
@@ -173,6 +193,18 @@ mod tests {
         base(1).int("reverse", 1).int("exclusive", 1).gives(array![[5., 3., 0.], [11., 6., 0.]]);
         op("CumSum").i64s(&[i64::MAX, 1]).i64s(&[0]).gives_tensor(array![i64::MAX, i64::MIN]);
         op("CumSum").input(&Array2::zeros((2, 0))).i64s(&[1]).gives(Array2::zeros((2, 0)));
+        base(2).fails("input `axis` is 2, expected axes from -2 to 1");
+    }
+
+    #[test]
+    fn cum_prod() {
+        let x = array![[1., 2., 3.], [4., 5., 6.]];
+        let base = |axis: i64| op("CumProd").input(&x).tensor(Tensor::scalar(axis));
+        base(1).gives(array![[1., 2., 6.], [4., 20., 120.]]);
+        base(0).int("exclusive", 1).gives(array![[1., 1., 1.], [1., 2., 3.]]);
+        base(1).int("reverse", 1).gives(array![[6., 6., 3.], [120., 30., 6.]]);
+        base(1).int("reverse", 1).int("exclusive", 1).gives(array![[6., 3., 1.], [30., 6., 1.]]);
+        op("CumProd").i64s(&[i64::MAX, 2, -3]).i64s(&[0]).gives_tensor(array![i64::MAX, -2, 6]);
         base(2).fails("input `axis` is 2, expected axes from -2 to 1");
     }
 
