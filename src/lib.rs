@@ -26,6 +26,7 @@
 //! | --- | --- |
 //! | [`tensor`] | a value: dtype, shape, shared storage |
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
+//! | `pixels` | images from bytes |
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
@@ -57,6 +58,7 @@ pub mod metric;
 pub mod onnx;
 pub mod ops;
 pub mod pipeline;
+mod pixels;
 pub mod progress;
 pub mod quant;
 pub mod report;

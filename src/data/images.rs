@@ -3,25 +3,21 @@
 //! Pixels are taken as they are stored: the orientation that a camera noted is not applied, as
 //! Pillow does not apply it either. Alpha is dropped, 16 bits become 8.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use half::{bf16, f16};
-use image::{ImageError, ImageReader, Limits};
 use sha2::{Digest, Sha256};
 
 use crate::data::folder::Entry;
-use crate::data::jpeg;
 use crate::data::preprocess::Padding;
-use crate::data::resize::{Pixels, resize};
+use crate::data::resize::resize;
 use crate::data::{
     Channels, Column, Crop, DataError, ImageOptions, InputSpec, Layout, Pad, Preprocessing, Resize,
     SampleKey,
 };
+use crate::pixels::{Pixels, decode, jpeg};
 use crate::tensor::{DType, Tensor};
 
-/// The largest side of an image, before and after resizing.
-const MAX_SIDE: u32 = 32_768;
 /// Of an image after resizing.
 const MAX_PIXELS: usize = 1 << 27;
 
@@ -69,7 +65,7 @@ impl Images {
     /// The part of the image that the network sees, in its final size but for padding.
     fn see(&self, file: &Entry) -> Result<Pixels, DataError> {
         let Preprocessing { resize: resized, crop: cropped, .. } = self.preprocessing;
-        let mut pixels = decode(&file.path, self.preprocessing.channels)?;
+        let mut pixels = read(&file.path, self.preprocessing.channels)?;
         let as_is = self.preprocessing.exact_size_as_is;
         if as_is && cropped.is_some_and(|Crop(size)| size == pixels.size) {
             return Ok(pixels);
@@ -193,43 +189,16 @@ fn convert<T: crate::tensor::Element>(
     Tensor::from_vec(shape, values.iter().map(|&x| to(x)).collect())
 }
 
-/// The format is told by the content, not by the name.
-fn decode(path: &Path, channels: Channels) -> Result<Pixels, DataError> {
+fn read(path: &Path, channels: Channels) -> Result<Pixels, DataError> {
     let bytes = std::fs::read(path).map_err(|source| DataError::read(path, source))?;
     if jpeg::is_cut_off(&bytes) {
         return Err(DataError::CutOff { path: path.to_owned() });
     }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    let decoded = if jpeg::is_jpeg(&bytes) {
-        jpeg::decode(&bytes, &limits)
-    } else {
-        decode_other(bytes, limits)
-    };
-    let rgb = decoded.map_err(|source| DataError::Image { path: path.to_owned(), source })?;
+    let rgb = decode(&bytes).map_err(|source| DataError::Image { path: path.to_owned(), source })?;
     Ok(match channels {
-        Channels::Gray => {
-            let pixels = rgb.values.chunks_exact(3);
-            let values = pixels.map(|rgb| luma([rgb[0], rgb[1], rgb[2]])).collect();
-            Pixels { channels: 1, values, ..rgb }
-        }
+        Channels::Gray => rgb.to_gray(),
         Channels::Rgb | Channels::Bgr => rgb,
     })
-}
-
-fn decode_other(bytes: Vec<u8>, limits: Limits) -> Result<Pixels, ImageError> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    reader.limits(limits);
-    let rgb = reader.decode()?.into_rgb8();
-    let size = [rgb.height() as usize, rgb.width() as usize];
-    Ok(Pixels { size, channels: 3, values: rgb.into_raw() })
-}
-
-/// ITU-R 601 in 16 fraction bits, as Pillow has it: `0.299 R + 0.587 G + 0.114 B`.
-fn luma(rgb: [u8; 3]) -> u8 {
-    let [r, g, b] = rgb.map(u32::from);
-    ((19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16) as u8
 }
 
 /// Long sides are rounded down where the short side is given (as in torchvision).
@@ -298,12 +267,6 @@ mod tests {
         assert_eq!(cut(5), Some((1..6).collect()));
         assert_eq!(cut(9), None);
         assert_eq!(crop(&pixels, [2, 2]), None);
-    }
-
-    #[test]
-    fn gray() {
-        assert_eq!([[0; 3], [255; 3], [77; 3]].map(luma), [0, 255, 77]);
-        assert_eq!(luma([255, 0, 0]), 76);
     }
 
     fn images(dir: &Path, dims: [usize; 4], options: ImageOptions) -> Images {

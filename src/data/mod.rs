@@ -18,7 +18,6 @@ mod error;
 mod feed;
 mod folder;
 mod images;
-mod jpeg;
 mod labels;
 mod mask;
 mod noise;

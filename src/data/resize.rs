@@ -9,17 +9,9 @@
 //! at one half.
 
 use crate::data::Filter;
+use crate::pixels::Pixels;
 
 const FRACTION_BITS: u32 = 22;
-
-/// An 8-bit image, channels innermost: `[H, W, C]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pixels {
-    /// Height and width.
-    pub(super) size: [usize; 2],
-    pub(super) channels: usize,
-    pub(super) values: Vec<u8>,
-}
 
 /// The part of the input that one output pixel sees.
 struct Window {

@@ -41,6 +41,7 @@ mod granularity;
 mod grid_sample;
 mod group_norm;
 mod identity;
+mod image_decoder;
 mod inputs;
 mod interpolate;
 mod lanes;
@@ -131,6 +132,7 @@ const FAMILIES: &[&[OpDef]] = &[
     grid_sample::OPS,
     group_norm::OPS,
     identity::OPS,
+    image_decoder::OPS,
     layer_norm::OPS,
     legacy::OPS,
     linear_attention::OPS,

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["tensor"],
     &["progress"],
     &["cache"],
+    &["pixels"],
     &["kernels"],
     &["ops"],
     &["graph"],

@@ -7,7 +7,7 @@ use image::error::DecodingError;
 use image::{ImageError, ImageFormat, Limits};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
-use crate::data::resize::Pixels;
+use crate::pixels::Pixels;
 
 const START: u8 = 0xd8;
 const END: u8 = 0xd9;
@@ -63,7 +63,7 @@ fn check_header(decoder: &Decoder) -> Result<(), JpegError> {
 /// Whether the end marker is missing, as it is of a progressive file that lost its last scans. It is
 /// looked for over the segments, which tell their lengths, and through the scans, where 0xff is
 /// followed by 0 or a restart marker.
-pub(super) fn is_cut_off(bytes: &[u8]) -> bool {
+pub(crate) fn is_cut_off(bytes: &[u8]) -> bool {
     let Some(mut rest) = bytes.strip_prefix(&[0xff, START]) else { return false };
     loop {
         let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
