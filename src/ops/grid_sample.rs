@@ -80,8 +80,9 @@ impl GridSample {
         let x = self.coordinate(point, n, round);
         let x = if self.mode == Mode::Nearest { x.round_ties_even() } else { x };
         let x = match self.padding {
-            Padding::Zeros => x,
-            Padding::Border => x.clamp(0., n as f64 - 1.),
+            // The cubic is that of the repeated border, not of the nearest point inside.
+            Padding::Border if self.mode != Mode::Cubic => x.clamp(0., n as f64 - 1.),
+            Padding::Zeros | Padding::Border => x,
             Padding::Reflection => self.reflected(x, n),
         };
         let place = |i: i64| match self.padding {
@@ -282,6 +283,8 @@ mod tests {
         // The row -1, 0, 1, 2 of -0.09375, 0.59375, 0.59375, -0.09375.
         sample("cubic", "zeros", &[-0.5]).gives(array![[[0.406_25]]]);
         sample("cubic", "reflection", &[-0.5]).gives(array![[[0.406_25]]]);
+        // At -0.75: the row 0, 0, 0, 1, of which the last weighs -0.03515625.
+        sample("cubic", "border", &[-1.125]).gives(array![[[-0.035_156_25]]]);
     }
 
     /// The last axis comes first in the grid.

@@ -119,6 +119,13 @@ pub(super) struct Filter {
 impl Taps {
     pub(super) fn new(line: &Line, coordinates: Coordinates, mode: Mode, filter: Filter) -> Taps {
         let mut taps = Taps { taps: Vec::new(), ends: Vec::with_capacity(line.output) };
+        // What is not resized stays, whatever the formula says: one of them shifts by half an element.
+        let is_cropped = coordinates == Coordinates::TfCropAndResize;
+        if line.input == line.output && line.scale == 1. && !is_cropped {
+            taps.taps = (0..line.input).map(|i| (i, 1.)).collect();
+            taps.ends = (1..=line.input).collect();
+            return taps;
+        }
         for o in 0..line.output {
             let x = line.coordinate(coordinates, o);
             match mode {
@@ -239,6 +246,7 @@ mod tests {
                 Coordinates::HalfPixel,
                 Coordinates::HalfPixelSymmetric,
                 Coordinates::PytorchHalfPixel,
+                Coordinates::TfHalfPixelForNn,
                 Coordinates::AlignCorners,
                 Coordinates::Asymmetric,
                 Coordinates::TfCropAndResize,

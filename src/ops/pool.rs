@@ -312,6 +312,8 @@ mod tests {
             .gives(array![[[[0., 2.], [0., 2.]]]]);
         let ceil = |x, kernel, stride| max(x, kernel).ints("strides", stride).int("ceil_mode", 1);
         ceil(counting(&[1, 1, 5]), &[2], &[2]).gives(array![[[1., 3., 4.]]]);
+        // The only window sticks out.
+        ceil(counting(&[1, 1, 2]), &[3], &[2]).gives(array![[[1.]]]);
         // The second window would start in nothing.
         ceil(counting(&[1, 1, 4]), &[1], &[4]).gives(array![[[0.]]]);
         max(mixed(&[1, 1, 2, 2, 3]), &[2, 2, 2])
@@ -365,13 +367,13 @@ mod tests {
 
     #[test]
     fn float64() {
-        let x = || Tensor::from_vec(&[1, 1, 2], vec![1e-20_f64, 1.]);
+        let x = || Tensor::from_vec(&[1, 1, 2], vec![16_777_217_f64, -16_777_216.]);
         let gives = |name, y: f64| {
             pool(name, x(), &[2]).gives_tensor(Tensor::from_vec(&[1, 1, 1], vec![y]))
         };
         gives("AveragePool", 0.5);
-        gives("LpPool", 1.);
-        gives("MaxPool", 1.);
+        gives("LpPool", 23_726_566.8);
+        gives("MaxPool", 16_777_217.);
     }
 
     #[test]
@@ -401,6 +403,7 @@ mod tests {
         };
         base(6, 2).ints("pads", &[1, 0]).gives(array![[[1. / 3., 2., 4.]]]);
         base(5, 3).gives(array![[[1., 3.5]]]);
+        base(2, 2).gives(array![[[0.5]]]);
     }
 
     #[test]
@@ -416,6 +419,9 @@ mod tests {
         op("MaxPool").tensor(counting(&[1, 1, 4])).fails("attribute `kernel_shape` is missing");
         pool("MaxPool", counting(&[1, 1, 4]), &[2, 2])
             .fails("attribute `kernel_shape` is [2, 2], expected 1 values for this input");
+        pool("MaxPool", counting(&[1, 1, 2]), &[3]).ints("strides", &[2]).fails(
+            "input `X` has shape [2], expected at least 3 along each axis, padding included, to fit a window",
+        );
         pool("AveragePool", Tensor::from_vec(&[1, 1, 2], vec![1_u8, 2]), &[2])
             .fails("input `X` is uint8, expected a float type");
     }

@@ -305,7 +305,8 @@ impl Operator for Resize {
         }
         let mut y = self.interpolate(wide(inputs, X), &lines);
         if x.dtype() != DType::F64 {
-            y.iter_mut().for_each(|y| *y = whole(*y));
+            let rounded = if self.filter.antialias { f64::round } else { whole };
+            y.iter_mut().for_each(|y| *y = rounded(*y));
         }
         Ok(vec![narrowed(x.dtype(), &shape, y)])
     }
@@ -406,6 +407,56 @@ mod tests {
             .int("antialias", 1)
             .gives_tensor(rows(&[0.625, 2.375]));
         assert_eq!(x2().quant(), QuantRole::reads_only(0));
+    }
+
+    /// Truncated as a cast does, rounded where a filter averages.
+    #[test]
+    fn integers() {
+        let resize = |x: [u8; 4], scale: f32| {
+            let base = op("Resize").tensor(Tensor::from_vec(&[4], x.to_vec())).absent();
+            base.tensor(Tensor::from_vec(&[1], vec![scale])).string("mode", "linear")
+        };
+        let gives = |resize: OpTest, y: &[u8]| {
+            resize.gives_tensor(Tensor::from_vec(&[y.len()], y.to_vec()));
+        };
+        gives(resize([0, 3, 3, 9], 2.), &[0, 0, 2, 3, 3, 4, 7, 9]);
+        gives(resize([7; 4], 1.3), &[7; 5]);
+        gives(resize([0, 8, 8, 9], 0.5).int("antialias", 1), &[4, 9]);
+        // Beyond the type's range there is nothing.
+        gives(
+            resize([0, 0, 255, 255], 2.).string("mode", "cubic"),
+            &[0, 0, 0, 57, 197, 255, 255, 255],
+        );
+    }
+
+    /// The sum of the two would be 0 in float32.
+    #[test]
+    fn float64() {
+        op("Resize")
+            .tensor(Tensor::from_vec(&[2], vec![16_777_217_f64, -16_777_216.]))
+            .absent()
+            .absent()
+            .i64s(&[3])
+            .string("mode", "linear")
+            .string("coordinate_transformation_mode", "align_corners")
+            .gives_tensor(Tensor::from_vec(&[3], vec![16_777_217_f64, 0.5, -16_777_216.]));
+    }
+
+    /// The last element stays the last, although 0.6 of 4 is more than 2.
+    #[test]
+    fn aligned_corners_of_a_rounded_length() {
+        scaled("linear", &[1., 1., 1., 0.6])
+            .string("coordinate_transformation_mode", "align_corners")
+            .gives_tensor(rows(&[0., 3.]));
+    }
+
+    /// `tf_half_pixel_for_nn` would shift even the axes that are not resized.
+    #[test]
+    fn what_is_not_resized_stays() {
+        scaled("nearest", &[1., 1., 1., 2.])
+            .string("nearest_mode", "ceil")
+            .string("coordinate_transformation_mode", "tf_half_pixel_for_nn")
+            .gives_tensor(rows(&[1., 1., 2., 2., 3., 3., 3., 3.]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::ops::floats::expect_same;
 use crate::ops::stencil::{self, Taps};
 use crate::ops::wide::{expect_any_float, narrowed, wide};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("RoiAlign", 10, |attrs| RoiAlign::read(attrs, false)),
@@ -72,7 +72,7 @@ impl RoiAlign {
         let bin = size / n_bins as f64;
         let n_points =
             if self.sampling_ratio == 0 { bin.ceil() } else { self.sampling_ratio as f64 };
-        if !(n_points <= MOST_POINTS) {
+        if !(..=MOST_POINTS).contains(&n_points) {
             let expected = format!("regions of at most {MOST_POINTS} points per bin");
             return Err(OpError::value("rois", format!("{start} to {end}"), expected));
         }
@@ -130,8 +130,8 @@ impl Operator for RoiAlign {
         inputs.expect_at_most(3)?;
         let [n_rois, channels] = expect_regions(inputs, 4)?;
         let indices = inputs.require(BATCH_INDICES, "batch_indices")?;
-        let wanted = |dtype| dtype == crate::tensor::DType::I64;
-        if indices.expect_dtype_that(wanted, "int64")? != [n_rois] {
+
+        if indices.expect_dtype(DType::I64)? != [n_rois] {
             return Err(indices.wrong_shape(format!("[{n_rois}], one per region")));
         }
         let dtype = inputs.require(X, "X")?.dtype();

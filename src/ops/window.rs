@@ -147,20 +147,23 @@ impl Window {
         let [before, after] = axis.pads;
         let padded =
             checked(before.checked_add(after).and_then(|pads| pads.checked_add(axis.input)))?;
-        let Some(slack) = padded.checked_sub(extent) else {
-            return Err(OpError::shape(
+        let too_short = || {
+            OpError::shape(
                 "X",
                 &[axis.input],
                 format!("at least {extent} along each axis, padding included, to fit a window"),
-            ));
+            )
         };
-        axis.output = slack / axis.stride + 1;
         if self.ceil_mode {
-            axis.output = slack.div_ceil(axis.stride) + 1;
+            // As if the input were longer by less than a stride.
+            let slack = (padded + axis.stride - 1).checked_sub(extent).ok_or_else(too_short)?;
+            axis.output = slack / axis.stride + 1;
             // A window must start in the input or the padding before it.
             if axis.input + before <= (axis.output - 1) * axis.stride {
                 axis.output -= 1;
             }
+        } else {
+            axis.output = padded.checked_sub(extent).ok_or_else(too_short)? / axis.stride + 1;
         }
         Ok(axis)
     }
