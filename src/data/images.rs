@@ -194,7 +194,8 @@ fn read(path: &Path, channels: Channels) -> Result<Pixels, DataError> {
     if jpeg::is_cut_off(&bytes) {
         return Err(DataError::CutOff { path: path.to_owned() });
     }
-    let rgb = decode(&bytes).map_err(|source| DataError::Image { path: path.to_owned(), source })?;
+    let rgb =
+        decode(&bytes).map_err(|source| DataError::Image { path: path.to_owned(), source })?;
     Ok(match channels {
         Channels::Gray => rgb.to_gray(),
         Channels::Rgb | Channels::Bgr => rgb,

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn pixels_in_three_formats() {
-        let decoder = |format| op("ImageDecoder").tensor(stream(PPM)).string("pixel_format", format);
+        let decoder =
+            |format| op("ImageDecoder").tensor(stream(PPM)).string("pixel_format", format);
         let pixels = |values: &[u8]| Tensor::from_vec(&[1, 2, 3], values.to_vec());
         decoder("RGB").gives_tensor(pixels(&[255, 0, 0, 128, 128, 128]));
         decoder("BGR").gives_tensor(pixels(&[0, 0, 255, 128, 128, 128]));

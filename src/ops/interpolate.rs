@@ -64,7 +64,9 @@ impl Line {
             Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
             Coordinates::TfHalfPixelForNn => (x + 0.5) / scale,
             Coordinates::AlignCorners if self.output <= 1 => 0.,
-            Coordinates::AlignCorners => x * (input - 1.) / (output - 1.),
+            // The length that the scale asks for, a fraction where it was rounded: so have it the
+            // ONNX project's tests, though not onnxruntime.
+            Coordinates::AlignCorners => x * (input - 1.) / (scale * input - 1.),
             Coordinates::Asymmetric => x / scale,
             Coordinates::TfCropAndResize => {
                 let [start, end] = self.region;

@@ -442,12 +442,12 @@ mod tests {
             .gives_tensor(Tensor::from_vec(&[3], vec![16_777_217_f64, 0.5, -16_777_216.]));
     }
 
-    /// The last element stays the last, although 0.6 of 4 is more than 2.
+    /// The corners are those of 0.6 x 4 = 2.4 elements: the last is at 3 / 1.4.
     #[test]
     fn aligned_corners_of_a_rounded_length() {
         scaled("linear", &[1., 1., 1., 0.6])
             .string("coordinate_transformation_mode", "align_corners")
-            .gives_tensor(rows(&[0., 3.]));
+            .gives_tensor(rows(&[0., 3. / 1.4]));
     }
 
     /// `tf_half_pixel_for_nn` would shift even the axes that are not resized.
