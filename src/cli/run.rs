@@ -27,7 +27,7 @@ pub(super) struct Args {
     model: ModelArgs,
 
     /// Tensors to run on: `.npy`, `.npz` or `.pb`
-    #[arg(long = "input", value_name = "[NAME=]FILE", required_unless_present = "check")]
+    #[arg(long = "input", value_name = "[NAME=]FILE")]
     inputs: Vec<PathBuf>,
 
     /// Quantize as this configuration says

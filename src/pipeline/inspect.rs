@@ -122,6 +122,8 @@ pub enum Reason {
     Mask,
     /// Only float32 tensors are quantized.
     NotFloat32,
+    /// A scale, a grid or the like, by its operator's word.
+    Parameter,
     /// No quantized operator reads it.
     NotRead,
     UnknownType,
@@ -320,8 +322,9 @@ fn not_quantized(graph: &Graph, types: &Types, placement: &Placement) -> Vec<Not
                     (Reason::NotFloat32, Some(ty.dtype.to_string()))
                 }
                 (_, Some(&unit)) => (Reason::InsideUnit, Some(graph.value_name(unit).to_owned())),
-                _ if is_read(graph, placement, id) => (Reason::Mask, None),
-                _ => (Reason::NotRead, None),
+                _ if !is_read(graph, placement, id) => (Reason::NotRead, None),
+                _ if placement.is_mask(id) => (Reason::Mask, None),
+                _ => (Reason::Parameter, None),
             };
             NotQuantized { tensor: graph.value_name(id).to_owned(), reason, detail }
         })

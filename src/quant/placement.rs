@@ -42,6 +42,7 @@ pub struct Placement {
     /// For every value the rounded activation whose encoding it carries.
     roots: Vec<Option<ValueId>>,
     roles: Vec<QuantRole>,
+    is_mask: Vec<bool>,
 }
 
 impl Placement {
@@ -56,8 +57,9 @@ impl Placement {
             roots: vec![None; graph.n_values()],
             units,
             roles,
+            is_mask,
         };
-        placement.find_activations(graph, types, &is_mask);
+        placement.find_activations(graph, types);
         placement.find_weights(graph);
         placement.find_operands(graph);
         placement
@@ -84,13 +86,21 @@ impl Placement {
         reads
     }
 
-    fn find_activations(&mut self, graph: &Graph, types: &Types, is_mask: &[bool]) {
+    /// Whether a value is a float computed from integers and constants alone.
+    pub fn is_mask(&self, value: ValueId) -> bool {
+        self.is_mask[value.index()]
+    }
+
+    fn find_activations(&mut self, graph: &Graph, types: &Types) {
         let is_inner = inner_values(graph, &self.units);
+        let is_parameter = self.parameters(graph);
+        let is_mask = self.is_mask.clone();
         let is_activation = |value: ValueId| {
             graph.constant(value).is_none()
                 && types.get(value).is_some_and(|ty| ty.dtype == DType::F32)
                 && !is_mask[value.index()]
                 && !is_inner[value.index()]
+                && !is_parameter[value.index()]
         };
         let source = self.sources(graph, &is_activation);
         let mut is_rounded = vec![false; graph.n_values()];
@@ -113,6 +123,17 @@ impl Placement {
         let made = graph.nodes().flat_map(|(_, node)| node.present_outputs());
         self.activations =
             inputs.chain(made).filter(|&value| self.root(value) == Some(value)).collect();
+    }
+
+    /// For every value whether its operator says that it is no activation: a scale, a grid.
+    fn parameters(&self, graph: &Graph) -> Vec<bool> {
+        let mut is_parameter = vec![false; graph.n_values()];
+        for (id, node) in graph.nodes() {
+            if self.role(id).output == OutputRange::NotQuantized {
+                node.present_outputs().for_each(|output| is_parameter[output.index()] = true);
+            }
+        }
+        is_parameter
     }
 
     /// For every value the one its encoding comes from: itself, or what its producer passes on.

@@ -137,6 +137,7 @@ fn not_quantized(inspection: &Inspection) -> Option<String> {
     for (reason, why) in [
         (Reason::InsideUnit, "inside what is computed as one"),
         (Reason::Mask, "computed from integers and constants alone"),
+        (Reason::Parameter, "a scale, a grid or the like"),
         (Reason::NotFloat32, "not float32"),
         (Reason::NotRead, "no quantized operator reads it"),
         (Reason::UnknownType, "its type depends on data"),

@@ -217,7 +217,7 @@ fn flags_that_do_not_fit_the_model() {
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --memory 1KiB
-        error: sample `000.png`: node `stem` (Conv) would make 4096 bytes, more than the limit of 1024
+        error: sample `000.png`: node `stem` (Conv) with inputs float32 [1, 1, 8, 8], float32 [16, 1, 3, 3], float32 [16]: would make 4096 bytes, more than the limit of 1024
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --crop 9

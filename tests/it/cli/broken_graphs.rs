@@ -259,7 +259,7 @@ fn sizes() {
         exit 2
 
         $ mpq run TMP/allowed.onnx --input TMP/x.npy -o TMP/y.npz
-        error: node `y` (ConstantOfShape) would make 40000000000 bytes, more than the limit of 1073741824
+        error: node `y` (ConstantOfShape) with inputs int64 [2]: would make 40000000000 bytes, more than the limit of 1073741824
         exit 2
 
         $ mpq run TMP/tile.onnx --input TMP/x.npy -o TMP/y.npz

@@ -264,6 +264,10 @@ def resize(d: Draw) -> Node:
         scales = [1.0, 1.0, d.one_of(factors), d.one_of(factors)]
         if any(math.floor(n * scale) == 0 for n, scale in zip(x.shape, scales)):
             raise Redraw
+        is_aligned = attrs.get("coordinate_transformation_mode") == "align_corners"
+        if is_aligned and any(n * scale % 1 for n, scale in zip(x.shape, scales)):
+            # The ONNX project's tests put the corner at the unrounded length, onnxruntime does not.
+            raise Redraw
         inputs = [x, None, np.array(scales, np.float32)]
     else:
         n = [d.one_of([1, 2, 4]) if mode == "nearest" else d.int(1, 3) for _ in range(2)]
