@@ -1,5 +1,5 @@
-//! The README's transcripts are what the commands print, decibels apart; `UPDATE_EXPECT=1` rewrites
-//! them. Its two set-up commands are run by a new user and by CI.
+//! The README's transcripts and its table of operators are what the commands print, decibels apart;
+//! `UPDATE_EXPECT=1` rewrites them. Its two set-up commands are run by a new user and by CI.
 
 use std::fs;
 
@@ -35,6 +35,24 @@ fn transcripts_are_real() {
             fs::write(README, &written).unwrap();
         } else {
             panic!("the README's transcripts should be:\n{written}");
+        }
+    }
+}
+
+#[test]
+fn operators_are_those_of_the_table() {
+    const BEGIN: &str = "<!-- operators -->\n";
+    const END: &str = "<!-- /operators -->\n";
+    let readme = fs::read_to_string(README).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    let expected = Sandbox::new().mpq(&["ops", "--format", "markdown"]).stdout;
+    let expected = format!("\n{expected}\n");
+    if found != expected {
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(README, [before, BEGIN, &expected, END, after].concat()).unwrap();
+        } else {
+            panic!("the README's table of operators should be:\n{expected}");
         }
     }
 }

@@ -307,9 +307,7 @@ fn broken_subgraphs() {
     fails(
         &with("y = If<then_branch = graph () -> (x, x) { }, else_branch = graph () -> (x) { }>(c)"),
         &inputs,
-        expect![
-            "node `y` (If) with inputs bool []: has 1 outputs, expected 2"
-        ],
+        expect!["node `y` (If) with inputs bool []: has 1 outputs, expected 2"],
     );
     fails(
         &with("y = Loop<body = graph (i, c) -> (c, x) { }>(_, _, x)"),
