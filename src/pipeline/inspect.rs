@@ -46,6 +46,8 @@ pub struct Inspection {
     /// Nodes that are computed as one, where they are several.
     pub units: Option<Vec<InspectedUnit>>,
     pub not_quantized: Option<Vec<NotQuantized>>,
+    /// Why MACs, groups and the like are unknown.
+    pub incomplete: Option<String>,
 }
 
 /// An input or output of the network.
@@ -131,7 +133,7 @@ pub enum Reason {
 
 impl Inspection {
     /// # Errors
-    /// If a dimension of an input is free that is not the batch, or no group can be made.
+    /// If no group can be made.
     pub fn new(
         model: Model,
         target: &Target,
@@ -141,9 +143,11 @@ impl Inspection {
         let graph = simplify(model.graph);
         let types = match input_types(&graph) {
             Ok(inputs) => infer(&graph, &inputs),
-            // What is unsupported is worth more than a complaint about sizes.
-            Err(_) if !inspection.unsupported.is_empty() => return Ok(inspection),
-            Err(error) => return Err(error),
+            // What is known without sizes is worth more than a complaint about them.
+            Err(error) => {
+                inspection.incomplete = Some(error.to_string());
+                return Ok(inspection);
+            }
         };
         inspection.outputs = graph.outputs().iter().map(|&id| output(&graph, &types, id)).collect();
         for error in &types.errors {
@@ -182,6 +186,7 @@ impl Inspection {
             groups: None,
             units: None,
             not_quantized: None,
+            incomplete: None,
         }
     }
 

@@ -18,6 +18,9 @@ pub fn inspect(inspection: &Inspection) -> String {
     sections.extend(inspection.groups.as_deref().map(groups));
     sections.extend(units(inspection));
     sections.extend(not_quantized(inspection));
+    sections.extend(
+        inspection.incomplete.as_ref().map(|why| format!("MACs and groups are unknown: {why}")),
+    );
     sections.join("\n\n") + "\n"
 }
 

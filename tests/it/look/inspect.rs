@@ -6,6 +6,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::run::{MODEL, Sandbox};
+use crate::text_model::model;
 
 #[test]
 fn tables() {
@@ -153,4 +154,30 @@ fn refusals() {
         error: dimension `M` is not one of the model's free ones, expected `N`
         exit 2
     "#]].assert_eq(&refused);
+}
+
+#[test]
+fn a_free_dimension_leaves_groups_unknown() {
+    let sandbox = Sandbox::new();
+    let text = r#"import "" 21 main (float[N,L] x) -> (y) { y = Softmax(x) }"#;
+    sandbox.write("m.onnx", model(text));
+    let ran = sandbox.mpq(&["inspect", "TMP/m.onnx"]);
+    assert_eq!(ran.code, 0);
+    let (_, table) = ran.stdout.split_once("\n\n").unwrap();
+    expect![[r#"
+                name  type     shape
+        input   x     float32  [N, L]
+        output  y     -        -
+
+        operator  nodes
+        Softmax       1
+
+        MACs and groups are unknown: input `x` has shape [N, L]: dimension `L` is free
+        hint: give its size with --dim L=N
+    "#]]
+    .assert_eq(table);
+    let ran = sandbox.mpq(&["inspect", "TMP/m.onnx", "--dim", "L=3", "--json"]);
+    let inspected: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(inspected["incomplete"], Value::Null);
+    assert_eq!(inspected["macs"], 0);
 }
