@@ -14,7 +14,7 @@ const RATIO: usize = 1;
 const TRAINING_MODE: usize = 2;
 
 #[derive(Debug)]
-struct Identity;
+pub(super) struct Identity;
 
 impl Operator for Identity {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
@@ -31,7 +31,8 @@ impl Operator for Identity {
     }
 }
 
-/// Keeps everything, as in inference, or with a ratio of 0 in training; the second output, if the node names it, is a mask that is true everywhere.
+/// Keeps everything, as in inference, or with a ratio of 0 in training; the second output, if the
+/// node names it, is a mask that is true everywhere.
 #[derive(Debug)]
 struct Dropout;
 

@@ -3,11 +3,12 @@
 //! <https://onnx.ai/onnx/operators/onnx__OptionalHasElement.html>,
 //! <https://onnx.ai/onnx/operators/onnx__OptionalGetElement.html>
 
+use crate::ops::identity::Identity;
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("OptionalGetElement", 15, |_| Ok(Box::new(GetElement))),
+    OpDef::onnx("OptionalGetElement", 15, |_| Ok(Box::new(Identity))),
     OpDef::onnx("OptionalHasElement", 15, |_| Ok(Box::new(HasElement))),
 ];
 
@@ -33,24 +34,6 @@ impl Operator for HasElement {
 
     fn reads_values(&self) -> bool {
         false
-    }
-}
-
-#[derive(Debug)]
-struct GetElement;
-
-impl Operator for GetElement {
-    fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
-        inputs.expect_at_most(1)?;
-        Ok(vec![inputs.require(INPUT, "input")?.ty().clone()])
-    }
-
-    fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
-        Ok(vec![inputs.tensor(INPUT).clone()])
-    }
-
-    fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
-        QuantRole::passes(INPUT)
     }
 }
 
