@@ -7,8 +7,11 @@ use onnx_protobuf::{GraphProto, ModelProto, NodeProto};
 use protobuf::Message as _;
 
 /// The names of a model's values. A shape counts as a constant: it has nothing to do with what is
-/// in the input.
+/// in the input. What is looked up in a table of weights does not, though the rows may depend on
+/// nothing but a shape: positions go as far as the input is long.
 pub(super) struct Values {
+    /// Initializers with rows.
+    tables: BTreeSet<String>,
     constant: BTreeSet<String>,
     dependent: BTreeSet<String>,
 }
@@ -22,15 +25,18 @@ impl Values {
     fn of_graph(graph: &GraphProto) -> Values {
         let initializers = graph.initializer.iter().map(|tensor| tensor.name.clone());
         let constant: BTreeSet<String> = initializers.collect();
+        let tables = graph.initializer.iter().filter(|tensor| tensor.dims.len() == 2);
+        let tables = tables.map(|tensor| tensor.name.clone()).collect();
         let inputs = graph.input.iter().map(|input| input.name.clone());
         let dependent = inputs.filter(|name| !constant.contains(name)).collect();
-        let mut values = Values { constant, dependent };
+        let mut values = Values { tables, constant, dependent };
         graph.node.iter().for_each(|node| values.add(node));
         values
     }
 
     fn add(&mut self, node: &NodeProto) {
-        let depends = node.input.iter().any(|name| self.dependent.contains(name));
+        let looks_up = node.op_type == "Gather" && self.tables.contains(&node.input[0]);
+        let depends = looks_up || node.input.iter().any(|name| self.dependent.contains(name));
         let is_constant = node.op_type == "Shape" || !depends;
         let outputs = node.output.iter().filter(|name| !name.is_empty()).cloned();
         if is_constant { &mut self.constant } else { &mut self.dependent }.extend(outputs);
