@@ -127,25 +127,25 @@ def other_operator(random: np.random.Generator, graph: onnx.GraphProto) -> None:
     pick(random, graph.node).op_type = pick(random, [family.op for family in FAMILIES])
 
 
+def other_element(
+    random: np.random.Generator, graph: onnx.GraphProto, kind: int, dtype: type, choices: list
+) -> None:
+    tensor = pick(random, [t for t in graph.initializer if t.data_type == kind and t.raw_data])
+    # Another breakage may have cut the data.
+    if len(tensor.raw_data) % np.dtype(dtype).itemsize:
+        raise Redraw
+    values = np.frombuffer(tensor.raw_data, dtype).copy()
+    values[int(random.integers(len(values)))] = pick(random, choices)
+    tensor.raw_data = values.tobytes()
+
+
 def other_constant(random: np.random.Generator, graph: onnx.GraphProto) -> None:
     """Axes, shapes and indices are small integers."""
-    tensors = [t for t in graph.initializer if t.data_type == TensorProto.INT64 and t.raw_data]
-    tensor = pick(random, tensors)
-    values = np.frombuffer(tensor.raw_data, np.int64).copy()
-    if not values.size:
-        raise Redraw
-    values[int(random.integers(len(values)))] = pick(random, NUMBERS)
-    tensor.raw_data = values.tobytes()
+    other_element(random, graph, TensorProto.INT64, np.int64, NUMBERS)
 
 
 def other_scale(random: np.random.Generator, graph: onnx.GraphProto) -> None:
-    tensors = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and t.raw_data]
-    tensor = pick(random, tensors)
-    values = np.frombuffer(tensor.raw_data, np.float32).copy()
-    if not values.size:
-        raise Redraw
-    values[int(random.integers(len(values)))] = pick(random, FLOATS)
-    tensor.raw_data = values.tobytes()
+    other_element(random, graph, TensorProto.FLOAT, np.float32, FLOATS)
 
 
 def other_dims(random: np.random.Generator, graph: onnx.GraphProto) -> None:
