@@ -8,7 +8,7 @@ use crate::onnx::error::LoadError;
 use crate::onnx::frame::{Frame, FunctionId, called};
 use crate::onnx::load::{Loader, initializer_names, normal_domain, opsets};
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
-use crate::onnx::upgrade::{RawNode, operator_opset, upgrade};
+use crate::onnx::upgrade::{RawNode, upgrade};
 use crate::ops::{self, AttrValue, Attrs, OpError, Operator, Unsupported};
 
 /// Functions that call functions may stand for more nodes than fit in memory.
@@ -121,7 +121,6 @@ impl Loader<'_> {
             }
             Err(error) => return Ok(Err(error)),
         }
-        let opset = operator_opset(raw, opset);
         Ok(ops::read(&raw.domain, &raw.op_type, opset, Attrs::new(raw.attrs.clone())))
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::onnx::proto::tensor_proto::DataType;
-use crate::ops::{self, AttrValue, DEFAULT_DOMAIN, OpError};
+use crate::ops::{AttrValue, DEFAULT_DOMAIN, OpError};
 use crate::tensor::Tensor;
 
 /// A node as it stands in the file: operators and values by name, attributes not read yet.
@@ -46,13 +46,6 @@ pub(crate) fn upgrade(node: &mut RawNode, opset: u16) -> Result<Vec<(String, Ten
 
 /// Operators of older opsets are spelled as in this one.
 const FIRST_STABLE: u16 = 7;
-
-/// The opset whose definition a node has once it is upgraded.
-pub(super) fn operator_opset(node: &RawNode, opset: u16) -> u16 {
-    let is_early = node.domain == DEFAULT_DOMAIN && opset < FIRST_STABLE;
-    let is_known = ops::find(&node.domain, &node.op_type, opset).is_some();
-    if is_early && !is_known { FIRST_STABLE } else { opset }
-}
 
 /// Opsets 1 to 6: attributes that say nothing any more, other names, other defaults.
 ///

@@ -15,10 +15,10 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Sub", 7, |_| Ok(Box::new(Binary(Kind::Sub)))),
     OpDef::onnx("Mul", 7, |_| Ok(Box::new(Binary(Kind::Mul)))),
     OpDef::onnx("Div", 7, |_| Ok(Box::new(Binary(Kind::Div)))),
-    OpDef::onnx("Min", 7, |_| Ok(Box::new(Variadic { kind: Kind::Min, is_mean: false }))),
-    OpDef::onnx("Max", 7, |_| Ok(Box::new(Variadic { kind: Kind::Max, is_mean: false }))),
-    OpDef::onnx("Sum", 7, |_| Ok(Box::new(Variadic { kind: Kind::Add, is_mean: false }))),
-    OpDef::onnx("Mean", 7, |_| Ok(Box::new(Variadic { kind: Kind::Add, is_mean: true }))),
+    OpDef::onnx("Min", 1, |_| Ok(Box::new(Variadic { kind: Kind::Min, is_mean: false }))),
+    OpDef::onnx("Max", 1, |_| Ok(Box::new(Variadic { kind: Kind::Max, is_mean: false }))),
+    OpDef::onnx("Sum", 1, |_| Ok(Box::new(Variadic { kind: Kind::Add, is_mean: false }))),
+    OpDef::onnx("Mean", 1, |_| Ok(Box::new(Variadic { kind: Kind::Add, is_mean: true }))),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::ops::real::{Real, dispatch_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] = &[OpDef::onnx("BatchNormalization", 7, BatchNormalization::read)];
+pub(super) const OPS: &[OpDef] = &[OpDef::onnx("BatchNormalization", 1, BatchNormalization::read)];
 
 /// `Y = (X - mean) / sqrt(var + epsilon) * scale + B`, per channel of `[N, C, ...]`
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::tensor::{DType, PowerRounding, Rounding, Tensor, TensorType};
 use crate::{dispatch, dispatch_small_floats};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Cast", 7, |attrs| Cast::read(attrs, false)),
+    OpDef::onnx("Cast", 1, |attrs| Cast::read(attrs, false)),
     OpDef::onnx("Cast", 24, |attrs| Cast::read(attrs, true)),
     OpDef::onnx("CastLike", 15, |attrs| CastLike::read(attrs, false)),
     OpDef::onnx("CastLike", 24, |attrs| CastLike::read(attrs, true)),

@@ -5,7 +5,7 @@ use crate::ops::pad::{expect_scalar_like, scalar_as};
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Clip", 7, |_| Ok(Box::new(Clip)))];
+pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Clip", 1, |_| Ok(Box::new(Clip)))];
 
 /// NaN stays NaN; where `max < min`, everything is `max`.
 #[derive(Debug)]

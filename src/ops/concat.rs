@@ -8,7 +8,7 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] =
-    &[OpDef::onnx("Concat", 7, Concat::read), OpDef::onnx("Split", 7, Split::read)];
+    &[OpDef::onnx("Concat", 1, Concat::read), OpDef::onnx("Split", 1, Split::read)];
 
 /// Joins inputs along `axis`; the other dimensions are equal.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Expand", 8, |_| Ok(Box::new(Expand))),
-    OpDef::onnx("Tile", 7, |_| Ok(Box::new(Tile))),
+    OpDef::onnx("Tile", 6, |_| Ok(Box::new(Tile))),
     OpDef::onnx("Where", 9, |_| Ok(Box::new(Where))),
 ];
 

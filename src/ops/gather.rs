@@ -10,7 +10,7 @@ use crate::ops::{
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Gather", 7, |attrs| Ok(Box::new(Gather { axis: attrs.int("axis", 0)? }))),
+    OpDef::onnx("Gather", 1, |attrs| Ok(Box::new(Gather { axis: attrs.int("axis", 0)? }))),
     OpDef::onnx("GatherElements", 11, |attrs| {
         Ok(Box::new(GatherElements { axis: attrs.int("axis", 0)? }))
     }),

@@ -16,7 +16,7 @@ use crate::ops::real::{Real, dispatch_reals, optional_reals, reals};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
 use crate::tensor::{Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Gemm", 7, Gemm::read)];
+pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Gemm", 1, Gemm::read)];
 
 /// `Y = alpha * op(A) * op(B) + beta * C`
 ///

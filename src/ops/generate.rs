@@ -8,7 +8,7 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Constant", 7, Constant::read),
+    OpDef::onnx("Constant", 1, Constant::read),
     OpDef::onnx("ConstantOfShape", 9, ConstantOfShape::read),
     OpDef::onnx("Range", 11, |_| Ok(Box::new(Range))),
     OpDef::onnx("OneHot", 9, |attrs| Ok(Box::new(OneHot { axis: attrs.int("axis", -1)? }))),

@@ -10,7 +10,7 @@ use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("GlobalAveragePool", 1, |_| Ok(Box::new(GlobalPool::Average))),
-    OpDef::onnx("GlobalLpPool", 2, |attrs| {
+    OpDef::onnx("GlobalLpPool", 1, |attrs| {
         Ok(Box::new(GlobalPool::Lp { p: read_norm_order(attrs)? }))
     }),
     OpDef::onnx("GlobalMaxPool", 1, |_| Ok(Box::new(GlobalPool::Max))),

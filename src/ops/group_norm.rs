@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, TensorType};
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("GroupNormalization", 18, |attrs| GroupNormalization::read(attrs, Per::Group)),
     OpDef::onnx("GroupNormalization", 21, |attrs| GroupNormalization::read(attrs, Per::Channel)),
-    OpDef::onnx("InstanceNormalization", 6, GroupNormalization::read_instance),
+    OpDef::onnx("InstanceNormalization", 1, GroupNormalization::read_instance),
 ];
 
 /// `Y = (X - mean) / sqrt(variance + epsilon) * scale + bias`, mean and variance per group of `C /

@@ -5,8 +5,8 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Identity", 7, |_| Ok(Box::new(Identity))),
-    OpDef::onnx("Dropout", 7, Dropout::read),
+    OpDef::onnx("Identity", 1, |_| Ok(Box::new(Identity))),
+    OpDef::onnx("Dropout", 1, Dropout::read),
 ];
 
 const INPUT: usize = 0;

@@ -20,7 +20,7 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("BitwiseOr", 18, |_| Ok(Box::new(Bits::bitwise(|a, b| a | b)))),
     OpDef::onnx("BitwiseXor", 18, |_| Ok(Box::new(Bits::bitwise(|a, b| a ^ b)))),
     OpDef::onnx("BitShift", 11, Bits::read_shift),
-    OpDef::onnx("Not", 7, |_| Ok(Box::new(Invert { kind: BitsKind::Bool }))),
+    OpDef::onnx("Not", 1, |_| Ok(Box::new(Invert { kind: BitsKind::Bool }))),
     OpDef::onnx("BitwiseNot", 18, |_| Ok(Box::new(Invert { kind: BitsKind::Integer }))),
     OpDef::onnx("IsNaN", 9, |_| Ok(Box::new(IsClass { is_nan: true, low: false, high: false }))),
     OpDef::onnx("IsInf", 10, IsClass::read_inf),

@@ -9,9 +9,9 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("TopK", 7, TopK::read),
-    OpDef::onnx("ArgMax", 7, |attrs| Arg::read(Ordering::Greater, attrs)),
-    OpDef::onnx("ArgMin", 7, |attrs| Arg::read(Ordering::Less, attrs)),
+    OpDef::onnx("TopK", 1, TopK::read),
+    OpDef::onnx("ArgMax", 1, |attrs| Arg::read(Ordering::Greater, attrs)),
+    OpDef::onnx("ArgMin", 1, |attrs| Arg::read(Ordering::Less, attrs)),
 ];
 
 const X: usize = 0;

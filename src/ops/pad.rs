@@ -8,7 +8,7 @@ use crate::ops::take::take_axis;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Pad", 7, Pad::read)];
+pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Pad", 1, Pad::read)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {

@@ -15,7 +15,7 @@ use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("AveragePool", 1, AveragePool::read),
-    OpDef::onnx("LpPool", 2, LpPool::read),
+    OpDef::onnx("LpPool", 1, LpPool::read),
     OpDef::onnx("MaxPool", 1, MaxPool::read),
 ];
 

@@ -14,7 +14,7 @@ use crate::tensor::{DType, Tensor, TensorType};
 
 macro_rules! reductions {
     ($($name:literal: $kind:ident),* $(,)?) => {
-        &[$(OpDef::onnx($name, 7, |attrs| Reduce::read(Kind::$kind, attrs))),*]
+        &[$(OpDef::onnx($name, 1, |attrs| Reduce::read(Kind::$kind, attrs))),*]
     };
 }
 

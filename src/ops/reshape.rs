@@ -5,10 +5,10 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Reshape", 7, Reshape::read),
-    OpDef::onnx("Flatten", 7, |attrs| Ok(Box::new(Flatten { axis: attrs.int("axis", 1)? }))),
-    OpDef::onnx("Squeeze", 7, |_| Ok(Box::new(Squeeze))),
-    OpDef::onnx("Unsqueeze", 7, |_| Ok(Box::new(Unsqueeze))),
+    OpDef::onnx("Reshape", 1, Reshape::read),
+    OpDef::onnx("Flatten", 1, |attrs| Ok(Box::new(Flatten { axis: attrs.int("axis", 1)? }))),
+    OpDef::onnx("Squeeze", 1, |_| Ok(Box::new(Squeeze))),
+    OpDef::onnx("Unsqueeze", 1, |_| Ok(Box::new(Unsqueeze))),
 ];
 
 const DATA: usize = 0;

@@ -15,7 +15,7 @@ use crate::tensor::{DType, Tensor, TensorType};
 pub(super) const OPS: &[OpDef] = &[
     OpDef::onnx("Resize", 10, |attrs| Resize::read_old(attrs, Scales::Input(1))),
     OpDef::onnx("Resize", 11, Resize::read),
-    OpDef::onnx("Upsample", 7, |attrs| {
+    OpDef::onnx("Upsample", 1, |attrs| {
         let missing = || OpError::MissingAttribute { name: "scales".to_owned() };
         let scales = attrs.opt_floats("scales")?.ok_or_else(missing)?;
         Resize::read_old(attrs, Scales::Attribute(scales))

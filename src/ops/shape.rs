@@ -6,7 +6,7 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] =
-    &[OpDef::onnx("Shape", 7, Shape::read), OpDef::onnx("Size", 7, |_| Ok(Box::new(Size)))];
+    &[OpDef::onnx("Shape", 1, Shape::read), OpDef::onnx("Size", 1, |_| Ok(Box::new(Size)))];
 
 const DATA: usize = 0;
 

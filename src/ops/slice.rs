@@ -5,7 +5,7 @@ use crate::ops::take::take_axis;
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
-pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Slice", 7, |_| Ok(Box::new(Slice)))];
+pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Slice", 1, |_| Ok(Box::new(Slice)))];
 
 /// As `data[start:end:step]` in numpy, for every axis listed.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef::onnx("Transpose", 7, Transpose::read),
+    OpDef::onnx("Transpose", 1, Transpose::read),
     OpDef::onnx("DepthToSpace", 1, DepthToSpace::read),
     OpDef::onnx("SpaceToDepth", 1, |attrs| SpaceToDepth::read(attrs, false)),
     OpDef::onnx("SpaceToDepth", 28, |attrs| {

@@ -41,16 +41,16 @@ macro_rules! maps {
 }
 
 pub(super) const OPS: &[OpDef] = maps! {
-    "Abs", 7, {}, |x| x.abs(), ints |i| i.abs();
-    "Neg", 7, {}, |x| -x, ints |i| -i;
+    "Abs", 1, {}, |x| x.abs(), ints |i| i.abs();
+    "Neg", 1, {}, |x| -x, ints |i| -i;
     "Sign", 9, {}, |x| if x == 0. || x.is_nan() { x.abs() } else { x.signum() }, ints |i| i.signum();
-    "Relu", 7, {}, |x| if x < 0. { 0. } else { x }, ints |i| i.max(0);
-    "Exp", 7, {}, |x| x.exp();
-    "Log", 7, {}, |x| x.ln();
-    "Sqrt", 7, {}, |x| x.sqrt();
-    "Reciprocal", 7, {}, |x| x.recip();
-    "Floor", 7, {}, |x| x.floor();
-    "Ceil", 7, {}, |x| x.ceil();
+    "Relu", 1, {}, |x| if x < 0. { 0. } else { x }, ints |i| i.max(0);
+    "Exp", 1, {}, |x| x.exp();
+    "Log", 1, {}, |x| x.ln();
+    "Sqrt", 1, {}, |x| x.sqrt();
+    "Reciprocal", 1, {}, |x| x.recip();
+    "Floor", 1, {}, |x| x.floor();
+    "Ceil", 1, {}, |x| x.ceil();
     "Round", 11, {}, |x| x.round_ties_even();
     "Sin", 7, {}, |x| x.sin();
     "Cos", 7, {}, |x| x.cos();
@@ -60,22 +60,22 @@ pub(super) const OPS: &[OpDef] = maps! {
     "Atan", 7, {}, |x| x.atan();
     "Sinh", 9, {}, |x| x.sinh();
     "Cosh", 9, {}, |x| x.cosh();
-    "Tanh", 7, {}, |x| x.tanh();
+    "Tanh", 1, {}, |x| x.tanh();
     "Asinh", 9, {}, |x| x.asinh();
     "Acosh", 9, {}, |x| x.acosh();
     "Atanh", 9, {}, |x| x.atanh();
     "Erf", 9, {}, |x| x.error_function();
-    "Sigmoid", 7, {}, |x| 1. / (1. + (-x).exp());
-    "HardSigmoid", 7, {alpha: 0.2, beta: 0.5}, |x| (alpha * x + beta).clamp(0., 1.);
+    "Sigmoid", 1, {}, |x| 1. / (1. + (-x).exp());
+    "HardSigmoid", 1, {alpha: 0.2, beta: 0.5}, |x| (alpha * x + beta).clamp(0., 1.);
     "HardSwish", 14, {}, |x| x * (x / 6. + 0.5).clamp(0., 1.);
-    "LeakyRelu", 7, {alpha: 0.01}, |x| if x < 0. { alpha * x } else { x };
-    "Elu", 7, {alpha: 1.}, |x| if x < 0. { alpha * x.exp_m1() } else { x };
-    "Selu", 7, {alpha: 1.673_263_2, gamma: 1.050_701},
+    "LeakyRelu", 1, {alpha: 0.01}, |x| if x < 0. { alpha * x } else { x };
+    "Elu", 1, {alpha: 1.}, |x| if x < 0. { alpha * x.exp_m1() } else { x };
+    "Selu", 1, {alpha: 1.673_263_2, gamma: 1.050_701},
         |x| if x < 0. { gamma * alpha * x.exp_m1() } else { gamma * x };
     "Celu", 12, {alpha: 1.}, |x| if x < 0. { alpha * (x / alpha).exp_m1() } else { x };
     "ThresholdedRelu", 10, {alpha: 1.}, |x| if x <= alpha { 0. } else { x };
-    "Softplus", 7, {}, |x| x.softplus();
-    "Softsign", 7, {}, |x| x / (1. + x.abs());
+    "Softplus", 1, {}, |x| x.softplus();
+    "Softsign", 1, {}, |x| x / (1. + x.abs());
     "Mish", 18, {}, |x| x * x.softplus().tanh();
     "Swish", 24, {alpha: 1.}, |x| x / (1. + (-alpha * x).exp());
 };
