@@ -12,7 +12,7 @@ use ndarray::{Array2, Array4, ArrayView2, ArrayView4, ArrayViewMut2, LinalgScala
 use crate::kernels;
 use crate::ops::OpError;
 use crate::ops::floats;
-use crate::ops::number::{Scalar, dispatch_numbers};
+use crate::ops::number::Scalar;
 use crate::tensor::{DType, Tensor};
 
 /// A type that attention computes in.
@@ -68,20 +68,13 @@ impl Real for f64 {
     fn elements(tensor: &Tensor) -> Cow<'_, [f64]> {
         match tensor.try_slice() {
             Some(slice) => Cow::Borrowed(slice),
-            None => Cow::Owned(wide(tensor)),
+            None => Cow::Owned(floats::doubles(tensor)),
         }
     }
 
     fn tensor(dtype: DType, shape: &[usize], elements: Vec<f64>) -> Tensor {
-        dispatch_numbers!(dtype, T => {
-            Tensor::from_vec(shape, elements.into_iter().map(T::nearest).collect::<Vec<T>>())
-        })
+        floats::rounded(dtype, shape, elements)
     }
-}
-
-/// The elements of a tensor that is not bool.
-fn wide(tensor: &Tensor) -> Vec<f64> {
-    dispatch_numbers!(tensor.dtype(), T => tensor.slice::<T>().iter().map(|x| x.to_f64()).collect())
 }
 
 /// Runs an expression with the type name `$t` bound to the type that `$dtype` computes in.
@@ -261,7 +254,7 @@ impl Mask {
         let excluded = |&is_allowed: &bool| if is_allowed { 0. } else { f64::NEG_INFINITY };
         let values = match tensor.try_slice::<bool>() {
             Some(bools) => bools.iter().map(excluded).collect(),
-            None => wide(tensor),
+            None => floats::doubles(tensor),
         };
         Mask::from_values(values, tensor.shape())
     }

@@ -6,9 +6,8 @@ use ndarray::ArrayView2;
 
 use crate::kernels::Axis;
 use crate::ops::conv::read_group;
-use crate::ops::floats::expect_same;
+use crate::ops::floats::{doubles, expect_any_float, expect_same, rounded};
 use crate::ops::stencil;
-use crate::ops::wide::{expect_any_float, narrowed, wide};
 use crate::ops::window::Window;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
 use crate::tensor::{Tensor, TensorType};
@@ -170,8 +169,9 @@ impl Operator for DeformConv {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let sizes = self.sizes(inputs.shape(X), inputs.shape(W))?;
-        let (x, w, offset) = (wide(inputs, X), wide(inputs, W), wide(inputs, OFFSET));
-        let optional = |position| inputs.get(position).map(|_| wide(inputs, position));
+        let (x, w, offset) =
+            (doubles(inputs.tensor(X)), doubles(inputs.tensor(W)), doubles(inputs.tensor(OFFSET)));
+        let optional = |position| inputs.get(position).map(|_| doubles(inputs.tensor(position)));
         let (bias, mask) = (optional(B), optional(MASK));
         let [batch, channels] = [inputs.shape(X)[0], inputs.shape(X)[1]];
         let [outputs, positions] = [output.shape[1] / sizes.groups, sizes.positions];
@@ -194,7 +194,7 @@ impl Operator for DeformConv {
             let channels = y.chunks_exact_mut(positions).zip(bias.iter().cycle());
             channels.for_each(|(y, bias)| y.iter_mut().for_each(|y| *y += bias));
         }
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     /// As many as the convolution without offsets has; finding the values in between is not counted.

@@ -2,7 +2,7 @@
 //!
 //! <https://onnx.ai/onnx/operators/onnx__Det.html>
 
-use crate::ops::wide::{expect_any_float, narrowed, wide};
+use crate::ops::floats::{doubles, expect_any_float, rounded};
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator};
 use crate::tensor::{Tensor, TensorType};
 
@@ -29,12 +29,12 @@ impl Operator for Det {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let n = *inputs.shape(X).last().expect("`infer` checked the rank");
-        let mut x = wide(inputs, X);
+        let mut x = doubles(inputs.tensor(X));
         let y = match n {
             0 => vec![1.; output.len()],
             _ => x.chunks_exact_mut(n * n).map(|matrix| determinant(matrix, n)).collect(),
         };
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 }
 

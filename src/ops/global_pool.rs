@@ -1,10 +1,9 @@
 //! Pools over all spatial axes: `GlobalAveragePool`, `GlobalMaxPool`, `GlobalLpPool`.
 
 use crate::kernels;
-use crate::ops::floats::floats;
+use crate::ops::floats::{expect_any_float, floats, rounded};
 use crate::ops::number::Scalar;
 use crate::ops::pool::read_norm_order;
-use crate::ops::wide::{expect_any_float, narrowed};
 use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
@@ -68,7 +67,7 @@ impl Operator for GlobalPool {
                 x.chunks_exact(plane).map(|x| self.pool(x, kernels::sum)).collect()
             }
         };
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

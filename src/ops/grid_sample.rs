@@ -3,8 +3,8 @@
 //! <https://onnx.ai/onnx/operators/onnx__GridSample.html>
 
 use crate::ops::dims::{checked_type, sizes_input};
+use crate::ops::floats::{doubles, expect_any_float, rounded};
 use crate::ops::stencil::{self, Taps};
-use crate::ops::wide::{expect_any_float, narrowed, wide};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -145,11 +145,11 @@ impl Operator for GridSample {
         let is_f64 = inputs.tensor(GRID).dtype() == DType::F64;
         let round = if is_f64 { std::convert::identity } else { round_to_f32 };
         let n_points: usize = output.shape[2..].iter().product();
-        let (x, grid) = (wide(inputs, X), wide(inputs, GRID));
+        let (x, grid) = (doubles(inputs.tensor(X)), doubles(inputs.tensor(GRID)));
         let (plane, rank) = (dims.iter().product::<usize>(), dims.len());
         let mut y = vec![0.; output.len()];
         if y.is_empty() {
-            return Ok(vec![narrowed(output.dtype, &output.shape, y)]);
+            return Ok(vec![rounded(output.dtype, &output.shape, y)]);
         }
         let images = x.chunks_exact(channels * plane).zip(grid.chunks_exact(n_points * rank));
         for ((x, grid), y) in images.zip(y.chunks_exact_mut(channels * n_points)) {
@@ -162,7 +162,7 @@ impl Operator for GridSample {
                 }
             }
         }
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     /// The zeros outside are in every encoding; the grid is a place, not an activation.
@@ -218,7 +218,7 @@ impl Operator for AffineGrid {
         let rank = inputs.shape(THETA)[1];
         let dims = &output.shape[1..=rank];
         let mut y = Vec::with_capacity(output.len());
-        for theta in wide(inputs, THETA).chunks_exact(rank * (rank + 1)) {
+        for theta in doubles(inputs.tensor(THETA)).chunks_exact(rank * (rank + 1)) {
             for mut index in 0..dims.iter().product() {
                 let mut point = Vec::with_capacity(rank + 1);
                 for &dim in dims.iter().rev() {
@@ -230,7 +230,7 @@ impl Operator for AffineGrid {
                 y.extend(rows.map(|row| row.iter().zip(&point).map(|(a, x)| a * x).sum::<f64>()));
             }
         }
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

@@ -93,7 +93,6 @@ mod triangle;
 mod unary;
 mod unique;
 mod unpool;
-mod wide;
 mod window;
 
 use std::fmt;

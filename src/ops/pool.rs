@@ -7,8 +7,8 @@ use half::{bf16, f16};
 use crate::dispatch;
 use crate::kernels::Axis;
 use crate::ops::conv::expect_spatial;
+use crate::ops::floats::{expect_any_float, rounded};
 use crate::ops::number::Scalar;
-use crate::ops::wide::{expect_any_float, narrowed};
 use crate::ops::window::Window;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Element, Tensor, TensorType};
@@ -190,7 +190,7 @@ macro_rules! pool_floats {
         let y = dispatch!(x.dtype(), T in [F32 f32, F64 f64, F16 f16, BF16 bf16]
             => $pool.$values(&axes, x.slice::<T>()),
             _ => Vec::new());
-        Ok(vec![narrowed(x.dtype(), &shape, y)])
+        Ok(vec![rounded(x.dtype(), &shape, y)])
     }};
 }
 

@@ -3,11 +3,10 @@
 //! <https://onnx.ai/onnx/operators/onnx__Resize.html>
 
 use crate::dispatch;
-use crate::ops::floats::{self, floats};
+use crate::ops::floats::{self, doubles, floats, rounded};
 use crate::ops::interpolate::{Coordinates, Filter, Line, Mode, Nearest, Taps};
 use crate::ops::lanes::resolve_axis;
 use crate::ops::number::Number;
-use crate::ops::wide::{narrowed, wide};
 use crate::ops::window::checked;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -303,12 +302,12 @@ impl Operator for Resize {
             let y = self.interpolate(floats(inputs, X).into_owned(), &lines);
             return Ok(vec![floats::tensor(x.dtype(), &shape, y)]);
         }
-        let mut y = self.interpolate(wide(inputs, X), &lines);
+        let mut y = self.interpolate(doubles(inputs.tensor(X)), &lines);
         if x.dtype() != DType::F64 {
             let rounded = if self.filter.antialias { f64::round } else { whole };
             y.iter_mut().for_each(|y| *y = rounded(*y));
         }
-        Ok(vec![narrowed(x.dtype(), &shape, y)])
+        Ok(vec![rounded(x.dtype(), &shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

@@ -3,9 +3,8 @@
 //! <https://onnx.ai/onnx/operators/onnx__RoiAlign.html>
 
 use crate::ops::dims::{checked_type, resolve};
-use crate::ops::floats::expect_same;
+use crate::ops::floats::{doubles, expect_any_float, expect_same, rounded};
 use crate::ops::stencil::{self, Taps};
-use crate::ops::wide::{expect_any_float, narrowed, wide};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -142,8 +141,8 @@ impl Operator for RoiAlign {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let [n, channels, height, width] = dims(inputs);
-        let x = wide(inputs, X);
-        let rois = wide(inputs, ROIS);
+        let x = doubles(inputs.tensor(X));
+        let rois = doubles(inputs.tensor(ROIS));
         let mut y = Vec::with_capacity(output.len());
         let indices = inputs.tensor(BATCH_INDICES).slice::<i64>();
         for (roi, &index) in rois.chunks_exact(4).zip(indices) {
@@ -160,7 +159,7 @@ impl Operator for RoiAlign {
                 y.extend(bins.map(|(row, column)| self.pool(row, column, x, width)));
             }
         }
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
@@ -213,9 +212,9 @@ impl Operator for MaxRoiPool {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let output = &self.infer(inputs)?[0];
         let [n, channels, height, width] = dims(inputs);
-        let x = wide(inputs, X);
+        let x = doubles(inputs.tensor(X));
         let mut y = Vec::with_capacity(output.len());
-        for roi in wide(inputs, ROIS).chunks_exact(5) {
+        for roi in doubles(inputs.tensor(ROIS)).chunks_exact(5) {
             let image = image(roi[0] as i64, n, "rois")?;
             let rows = self.bins([roi[2], roi[4]], height, self.output[0]);
             let columns = self.bins([roi[1], roi[3]], width, self.output[1]);
@@ -228,7 +227,7 @@ impl Operator for MaxRoiPool {
                 }));
             }
         }
-        Ok(vec![narrowed(output.dtype, &output.shape, y)])
+        Ok(vec![rounded(output.dtype, &output.shape, y)])
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

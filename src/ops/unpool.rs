@@ -7,8 +7,8 @@ use crate::dispatch;
 use crate::kernels::Axis;
 use crate::ops::conv::expect_spatial;
 use crate::ops::dims::{checked_type, sizes_input, strides};
+use crate::ops::floats::{doubles, expect_any_float, rounded};
 use crate::ops::number::{Number, dispatch_numbers};
-use crate::ops::wide::{expect_any_float, narrowed, wide};
 use crate::ops::window::{Window, checked};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -218,8 +218,8 @@ impl Operator for Col2Im {
         let plane = shape[2..].iter().product();
         let places = places(&self.axes(inputs)?);
         if dtype.is_float() {
-            let y = add_up(&places, plane, 0., &wide(inputs, X), |a, b| a + b);
-            return Ok(vec![narrowed(dtype, &shape, y)]);
+            let y = add_up(&places, plane, 0., &doubles(inputs.tensor(X)), |a, b| a + b);
+            return Ok(vec![rounded(dtype, &shape, y)]);
         }
         Ok(vec![dispatch_numbers!(dtype, T => {
             let x = inputs.tensor(X).slice::<T>();
