@@ -10,6 +10,7 @@ use std::path::Path;
 
 use mpq::artifact::Config;
 use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, Options};
+use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
 use mpq::onnx;
 use mpq::pipeline::{
@@ -101,6 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         aggregation: Aggregation::Pooled,
         outputs: None,
         pins: Vec::new(),
+        engine: EngineKind::Fast,
         seed: 0,
         dims: BTreeMap::new(),
     };
@@ -111,11 +113,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let resources = Resources { batch: None, memory_bytes: 1 << 30 };
     let engine = network.engine(resources);
     let feed = Feed::new(&data, &inputs);
-    let encodings = network.calibrate(&engine, &feed, &Silent)?;
+    let encodings = network.calibrate(&*engine, &feed, &Silent)?;
     let simulator = network.simulator(&encodings);
     let measuring = Measuring {
         simulator: &simulator,
-        engine: &engine,
+        engine: &*engine,
         feed: &feed,
         resources,
         progress: &Silent,

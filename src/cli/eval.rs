@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
 use mpq::data::{Feed, LabelKind, Labels};
-use mpq::exec::{Changes, Engine, Reference};
+use mpq::exec::{Changes, Engine};
 use mpq::graph::Graph;
 use mpq::metric;
 use mpq::metric::sqnr::Aggregation;
@@ -169,19 +169,19 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn float(&self, model: Model) -> anyhow::Result<Evaluated> {
         let graph = evaluable(model.graph, &[])?;
-        let engine = Reference::new(&graph, self.args.measure.run.resources().memory_bytes);
-        self.evaluate(&graph, &engine, None, &[], Aggregation::Pooled)
+        let engine = self.args.measure.run.start_engine(&graph);
+        self.evaluate(&graph, &*engine, None, &[], Aggregation::Pooled)
     }
 
     fn with_config(&self, model: Model, config: &Config) -> anyhow::Result<Evaluated> {
         let outputs = &config.settings.outputs;
         let graph = evaluable(model.graph, outputs)?;
-        let engine = Reference::new(&graph, self.args.measure.run.resources().memory_bytes);
+        let engine = self.args.measure.run.start_engine(&graph);
         let applied = Applied::new(&graph, config);
         let applied =
             applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;
         let aggregation = config.settings.sqnr.parse()?;
-        self.evaluate(&graph, &engine, Some(&applied.changes()), outputs, aggregation)
+        self.evaluate(&graph, &*engine, Some(&applied.changes()), outputs, aggregation)
     }
 
     fn uniform(
@@ -191,7 +191,8 @@ impl Subject<'_> {
         dims: std::collections::BTreeMap<String, usize>,
     ) -> anyhow::Result<Evaluated> {
         let args = &self.args.measure;
-        let mut settings = args.quant.uniform_settings(candidate, dims, args.data.seed())?;
+        let mut settings =
+            args.quant.uniform_settings(candidate, dims, args.data.seed(), args.run.engine())?;
         let compared = settings.outputs.take();
         settings.outputs = outputs_and(&model.graph, compared.as_deref().unwrap_or_default());
         let samples =
@@ -199,13 +200,13 @@ impl Subject<'_> {
         let network = samples.network(model, settings, self.args.measure.run.resources())?;
         let (feed, resources) = (samples.feed(), args.run.resources());
         let engine = network.engine(resources);
-        let encodings = network.calibrate(&engine, &feed, self.ui)?;
+        let encodings = network.calibrate(&*engine, &feed, self.ui)?;
         let simulator = network.simulator(&encodings);
         let chosen = network.uniform(candidate);
         let outputs = compared.unwrap_or_else(|| network.output_names());
         let changes = simulator.changes(&chosen);
         let aggregation = args.quant.aggregation();
-        self.evaluate(&network.graph, &engine, Some(&changes), &outputs, aggregation)
+        self.evaluate(&network.graph, &*engine, Some(&changes), &outputs, aggregation)
     }
 
     fn evaluate(

@@ -33,16 +33,17 @@ impl MeasureArgs {
         ui: &Ui,
         then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let settings = self.quant.settings(self.model.dims(), self.data.seed())?;
+        let settings =
+            self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine())?;
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);
-        let encodings = network.calibrate(&engine, &feed, ui)?;
+        let encodings = network.calibrate(&*engine, &feed, ui)?;
         let simulator = network.simulator(&encodings);
-        let (simulator, engine, feed) = (&simulator, &engine, &feed);
+        let (simulator, engine, feed) = (&simulator, &*engine, &feed);
         let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
         let sensitivity = network.sensitivity(&measuring)?;
         ui.summary(&samples.text());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use mpq::artifact::Artifact as _;
 use mpq::data::{npz_bytes, read_inputs};
-use mpq::exec::{Changes, Engine, Keep, Reference};
+use mpq::exec::{Changes, Engine, Keep};
 use mpq::graph::{Graph, ValueId};
 use mpq::onnx;
 use mpq::pipeline::{self, Applied, Checked, Difference, Spot, Tolerance, evaluable, input_specs};
@@ -62,14 +62,14 @@ fn tolerance(text: &str) -> Result<f64, String> {
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.as_deref().map(Output::open).transpose()?;
     let network = Loaded::new(&args)?;
-    let engine = Reference::new(&network.graph, args.resources.resources().memory_bytes);
+    let engine = args.resources.start_engine(&network.graph);
     let changes = network.applied.as_ref().map_or_else(Changes::default, Applied::changes);
     match (&args.check, output) {
         (Some(dir), _) => {
             let tolerance = Tolerance { rtol: args.rtol, atol: args.atol };
             let checked = args.resources.install(|| {
                 let graph = &network.graph;
-                Ok(pipeline::check(graph, &engine, &changes, dir, tolerance)?)
+                Ok(pipeline::check(graph, &*engine, &changes, dir, tolerance)?)
             })?;
             ui.data(checked.iter().map(line).collect::<String>().as_bytes())?;
             let all_equal = checked.iter().all(|checked| checked.difference.is_equal());
@@ -77,7 +77,7 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
         }
         (None, Some(output)) => {
             let inputs = read_inputs(&args.inputs, &input_specs(&network.graph))?;
-            let npz = args.resources.install(|| network.run(&engine, &inputs, &changes))?;
+            let npz = args.resources.install(|| network.run(&*engine, &inputs, &changes))?;
             output.write(&npz, ui)?;
             Ok(ExitStatus::Success)
         }

@@ -126,7 +126,7 @@ impl Args {
         let (feed, resources) = (samples.feed(), self.measure.run.resources());
         let engine = network.engine(resources);
         let simulator = network.simulator(&encodings);
-        let (simulator, engine, feed) = (&simulator, &engine, &feed);
+        let (simulator, engine, feed) = (&simulator, &*engine, &feed);
         let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
         self.search(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
     }

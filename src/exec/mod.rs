@@ -1,49 +1,46 @@
 //! Runs a graph, whole or from changed values on. Knows nothing of bit-widths: it is handed values
 //! that replace constants, and hooks that see a value when it is made.
 
+mod fast;
+mod prepared;
 mod reference;
+mod values;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
+pub use fast::Fast;
+pub use prepared::Prepared;
 pub use reference::Reference;
+pub use values::Values;
 
-use crate::graph::{Node, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 use crate::ops::OpError;
 use crate::tensor::{Tensor, TensorType};
 
-/// Changes a value when it is made (fake quantization). Called from several threads.
+/// Changes a float32 value when it is made, each element on its own (fake quantization). Called from
+/// several threads.
 pub trait ValueHook: Send + Sync {
-    fn apply(&self, value: &mut Tensor);
+    /// `x` is any part of the value, in any order; there may be elements between that no one reads.
+    fn apply(&self, x: &mut [f32]);
 }
 
 /// What differs from the network as loaded.
 #[derive(Default, Clone)]
 pub struct Changes<'a> {
     /// Constants with other values, of the same type.
-    pub constants: BTreeMap<ValueId, Tensor>,
-    /// Applied to inputs and to what nodes make.
+    pub constants: BTreeMap<ValueId, Arc<Prepared>>,
+    /// Applied to inputs and to what nodes make, where it is float32.
     pub hooks: BTreeMap<ValueId, &'a dyn ValueHook>,
-}
-
-/// The values of one pass, by id.
-#[derive(Debug, Clone)]
-pub struct Values(Vec<Option<Tensor>>);
-
-impl Values {
-    pub fn get(&self, id: ValueId) -> Option<&Tensor> {
-        self.0[id.index()].as_ref()
-    }
-
-    /// Bytes held; tensors that share storage count each.
-    pub fn size_bytes(&self) -> usize {
-        self.0.iter().flatten().map(Tensor::size_bytes).sum()
-    }
 }
 
 /// Which values a pass keeps besides the outputs of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     Outputs,
+    /// What a pass from there on may begin with: inputs, and every value that the engine stores.
     All,
 }
 
@@ -56,6 +53,55 @@ pub trait Engine: Send + Sync {
     /// What changes do to a pass that kept all values: recomputes only what depends on them.
     /// Holds the outputs of the graph, recomputed or shared with `base`.
     fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError>;
+}
+
+/// The engines by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    Fast,
+    Reference,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("engine is `{found}`, expected `fast` or `reference`")]
+pub struct EngineError {
+    pub found: String,
+}
+
+impl EngineKind {
+    /// An engine for a graph, see [`Fast::new`].
+    pub fn start<'g>(
+        self,
+        graph: &'g Graph,
+        limit_bytes: usize,
+        observed: &[ValueId],
+    ) -> Box<dyn Engine + 'g> {
+        match self {
+            EngineKind::Fast => Box::new(Fast::new(graph, limit_bytes, observed)),
+            EngineKind::Reference => Box::new(Reference::new(graph, limit_bytes)),
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Fast => "fast",
+            EngineKind::Reference => "reference",
+        })
+    }
+}
+
+impl FromStr for EngineKind {
+    type Err = EngineError;
+
+    fn from_str(text: &str) -> Result<EngineKind, EngineError> {
+        match text {
+            "fast" => Ok(EngineKind::Fast),
+            "reference" => Ok(EngineKind::Reference),
+            _ => Err(EngineError { found: text.to_owned() }),
+        }
+    }
 }
 
 /// Why a pass failed.

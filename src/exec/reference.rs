@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::exec::values::Stored;
 use crate::exec::{Changes, Engine, Keep, RunError, Values};
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
 use crate::ops::{Bodies, Input, Inputs, OpError};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// Evaluates one node after the other; what tests trust.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ impl<'g> Scope<'g> {
     }
 
     fn constant(&self, id: ValueId, changes: &Changes<'_>) -> Option<Tensor> {
-        let changed = changes.constants.get(&id);
-        changed.or_else(|| self.graph.constant(id).map(|c| c.tensor())).cloned()
+        let changed = changes.constants.get(&id).map(|changed| changed.tensor().into_owned());
+        changed.or_else(|| self.graph.constant(id).map(|c| c.tensor().clone()))
     }
 
     /// Constants that are outputs of the graph themselves.
@@ -91,6 +92,15 @@ impl<'g> Reference<'g> {
         }
         scope.add_constant_outputs(&mut values, changes);
         Ok(values)
+    }
+
+    /// One node of the main graph.
+    pub(super) fn node(
+        &self,
+        id: NodeId,
+        value: impl Fn(ValueId) -> Option<Tensor>,
+    ) -> Result<Vec<Tensor>, RunError> {
+        self.evaluate(&self.main, id, self.main.graph.node(id), value)
     }
 
     fn evaluate(
@@ -183,7 +193,7 @@ impl Engine for Reference<'_> {
         for (input, tensor) in graph.inputs().iter().zip(inputs) {
             values[input.value.index()] = Some(hooked(input.value, tensor.clone(), changes));
         }
-        self.pass(&self.main, values, changes, keep).map(Values)
+        Ok(stored(self.pass(&self.main, values, changes, keep)?))
     }
 
     fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError> {
@@ -224,18 +234,22 @@ impl Engine for Reference<'_> {
             *slot = slot.take().or_else(|| base.get(output).cloned());
         }
         scope.add_constant_outputs(&mut fresh, changes);
-        Ok(Values(fresh))
+        Ok(stored(fresh))
     }
 }
 
-fn hooked(id: ValueId, mut value: Tensor, changes: &Changes<'_>) -> Tensor {
-    if let Some(hook) = changes.hooks.get(&id) {
-        hook.apply(&mut value);
+fn stored(values: Vec<Option<Tensor>>) -> Values {
+    Values(values.into_iter().map(|value| value.map(Stored::from)).collect())
+}
+
+pub(super) fn hooked(id: ValueId, mut value: Tensor, changes: &Changes<'_>) -> Tensor {
+    if let Some(hook) = changes.hooks.get(&id).filter(|_| value.dtype() == DType::F32) {
+        hook.apply(value.slice_mut::<f32>());
     }
     value
 }
 
-fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), RunError> {
+pub(super) fn check_inputs(graph: &Graph, inputs: &[Tensor]) -> Result<(), RunError> {
     if inputs.len() != graph.inputs().len() {
         let expected = graph.inputs().len();
         return Err(RunError::InputCount { found: inputs.len(), expected });
@@ -261,15 +275,17 @@ fn fits(input: &GraphInput, tensor: &Tensor) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::exec::ValueHook;
+    use crate::exec::{Prepared, ValueHook};
     use crate::graph::testing::{evaluate, inputs, net};
 
     struct Round;
 
     impl ValueHook for Round {
-        fn apply(&self, value: &mut Tensor) {
-            value.slice_mut::<f32>().iter_mut().for_each(|x| *x = (*x * 4.).round() / 4.);
+        fn apply(&self, x: &mut [f32]) {
+            x.iter_mut().for_each(|x| *x = (*x * 4.).round() / 4.);
         }
     }
 
@@ -321,8 +337,8 @@ mod tests {
             changes.hooks.extend(hooked.iter().map(|name| (id(name), &Round as &dyn ValueHook)));
             for name in &replaced {
                 let mut tensor = graph.constant(id(name)).unwrap().tensor().clone();
-                Round.apply(&mut tensor);
-                changes.constants.insert(id(name), tensor);
+                Round.apply(tensor.slice_mut::<f32>());
+                changes.constants.insert(id(name), Arc::new(Prepared::new(tensor)));
             }
             let whole = engine.run(&inputs(&graph), &changes, Keep::Outputs).unwrap();
             let partial = engine.rerun(&base, &changes).unwrap();
@@ -337,7 +353,7 @@ mod tests {
         let mut base = engine.run(&inputs(&graph), &Changes::default(), Keep::All).unwrap();
         // A wrong value that only an unneeded recomputation would mend.
         let stem = graph.find_value("right").unwrap();
-        base.0[stem.index()] = Some(Tensor::full(&[1, 4, 4, 4], 7_f32));
+        base.0[stem.index()] = Some(Tensor::full(&[1, 4, 4, 4], 7_f32).into());
         let mut changes = Changes::default();
         changes.hooks.insert(graph.find_value("left").unwrap(), &Round);
         let rerun = engine.rerun(&base, &changes).unwrap();

@@ -43,6 +43,11 @@ impl Types {
         self.types[id.index()].as_ref()
     }
 
+    /// A value that is small and known.
+    pub fn value(&self, id: ValueId) -> Option<&Tensor> {
+        self.values[id.index()].as_ref()
+    }
+
     /// Whether the type of everything that nodes make is known.
     pub fn are_complete(&self, graph: &Graph) -> bool {
         let mut made = graph.nodes().flat_map(|(_, node)| node.present_outputs());

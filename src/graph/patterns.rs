@@ -4,7 +4,8 @@
 //! (an activation function, LayerNorm or GELU spelled out in small operators) are found by shape;
 //! chains of a linear operator, its bias and its activation by the rules a target gives.
 
-use crate::graph::{Graph, Node, NodeId, ValueId};
+use crate::graph::{Graph, Node, NodeId, Types, ValueId};
+use crate::tensor::DType;
 
 /// Nodes that are computed as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +132,32 @@ pub fn units(graph: &Graph, chains: &[Chain], is_mask: impl Fn(ValueId) -> bool)
     units
 }
 
+/// `(x - mean) / sqrt(variance + epsilon)` over the last axis, in several nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalization {
+    /// In the order of evaluation; the last one makes the result.
+    pub nodes: Vec<NodeId>,
+    pub x: ValueId,
+    /// Elements of the last axis.
+    pub n: usize,
+    pub epsilon: f32,
+}
+
+/// Every normalization whose inner values are read nowhere else.
+pub fn normalizations(graph: &Graph, types: &Types) -> Vec<Normalization> {
+    let (readers, producers) = (graph.readers(), graph.producers());
+    let search =
+        Search { graph, readers: &readers, producers: &producers, is_mask: &|_: ValueId| false };
+    let find = |(root, _): (NodeId, &Node)| {
+        let expressions = [NORMALIZED, NORMALIZED_MUL];
+        expressions.into_iter().find_map(|expr| {
+            let (nodes, x) = search.find_expr(&expr, root)?;
+            search.normalization(types, nodes, x)
+        })
+    };
+    graph.nodes().filter_map(find).collect()
+}
+
 struct Search<'a> {
     graph: &'a Graph,
     readers: &'a [Vec<NodeId>],
@@ -154,11 +181,17 @@ impl Search<'_> {
 
     /// The nodes of a composite whose result node `root` makes, if nothing inside is read outside.
     fn find(&self, composite: &Composite, root: NodeId) -> Option<Vec<NodeId>> {
+        self.find_expr(&composite.expr, root).map(|(nodes, _)| nodes)
+    }
+
+    /// The same with the value that the expression is a function of.
+    fn find_expr(&self, expr: &Expr, root: NodeId) -> Option<(Vec<NodeId>, ValueId)> {
         let output = self.graph.node(root).output(0)?;
         let mut found = Match::default();
-        if !self.matches(&composite.expr, output, &mut found) {
+        if !self.matches(expr, output, &mut found) {
             return None;
         }
+        let x = found.x?;
         let mut nodes = found.nodes;
         nodes.sort();
         nodes.dedup();
@@ -169,7 +202,34 @@ impl Search<'_> {
                         && self.readers[value.index()].iter().all(|reader| nodes.contains(reader))
                 })
         };
-        nodes.iter().all(is_private).then_some(nodes)
+        nodes.iter().all(is_private).then_some((nodes, x))
+    }
+
+    /// `None` unless the constants make it one over the last axis, kept as 1, of float32.
+    fn normalization(
+        &self,
+        types: &Types,
+        nodes: Vec<NodeId>,
+        x: ValueId,
+    ) -> Option<Normalization> {
+        let of_type = |op_type: &'static str| {
+            nodes.iter().map(|&id| self.graph.node(id)).filter(move |n| n.op_type == op_type)
+        };
+        let ty = types.get(x).filter(|ty| ty.dtype == DType::F32)?;
+        let (&n, rows) = ty.shape.split_last()?;
+        let is_last = |node: &Node| {
+            let mean = node.output(0).and_then(|mean| types.get(mean));
+            mean.is_some_and(|mean| mean.shape.split_last() == Some((&1, rows)))
+        };
+        let scalar = |value: ValueId| {
+            let tensor = self.graph.constant(value).filter(|c| c.ty().dtype == DType::F32)?;
+            if let [x] = tensor.tensor().slice::<f32>() { Some(*x) } else { None }
+        };
+        let constant = |node: &Node| node.present_inputs().find_map(|(_, id)| scalar(id));
+        let is_square = |node: &Node| constant(node) == Some(2.);
+        let epsilon = constant(of_type("Add").next()?)?;
+        let fits = 1 < n && of_type("ReduceMean").all(is_last) && of_type("Pow").all(is_square);
+        fits.then_some(Normalization { nodes, x, n, epsilon })
     }
 
     fn matches(&self, expr: &Expr, value: ValueId, found: &mut Match) -> bool {

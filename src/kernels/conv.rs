@@ -11,7 +11,7 @@ use super::{Axis, add_product, depthwise};
 /// Sizes of a convolution; `x` is `[batch, c_in, ...]`, `w` is `[c_out, c_in / groups, ...]`. For a
 /// transposed one `w` is `[c_in, c_out / groups, ...]` and the axes are those of the convolution
 /// that it transposes: its `input` is the result's size, its `output` that of `x`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
     pub batch: usize,
     pub groups: usize,

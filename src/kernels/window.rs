@@ -51,8 +51,47 @@ impl Axis {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// With as many outputs as fit.
+    pub(in super::super) fn axis(
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        pads: [usize; 2],
+    ) -> Axis {
+        let room = (input + pads[0] + pads[1]).checked_sub((kernel - 1) * dilation + 1);
+        let output = room.map_or(0, |room| room / stride + 1);
+        Axis { input, output, kernel, stride, dilation, pads }
+    }
+
+    /// Windows of one to three dimensions that differ in all that a kernel may get wrong.
+    pub(in super::super) fn geometries() -> Vec<[Axis; 3]> {
+        let one = Axis::UNIT;
+        vec![
+            [one, one, axis(11, 3, 1, 1, [1, 1])],
+            [one, one, axis(40, 1, 1, 1, [0, 0])],
+            [one, one, axis(9, 1, 3, 1, [0, 0])],
+            [one, axis(6, 3, 1, 1, [1, 1]), axis(30, 3, 1, 1, [1, 1])],
+            [one, axis(7, 3, 2, 1, [0, 1]), axis(8, 3, 2, 1, [1, 0])],
+            [one, axis(9, 2, 3, 2, [3, 0]), axis(10, 3, 1, 3, [2, 4])],
+            [one, axis(30, 5, 1, 1, [2, 2]), axis(4, 5, 1, 1, [2, 2])],
+            // Outputs that see only padding, some along one axis, some along two.
+            [one, axis(2, 2, 1, 1, [3, 4]), axis(3, 2, 1, 1, [5, 3])],
+            [one, axis(3, 1, 2, 1, [20, 1]), axis(1, 2, 1, 2, [0, 25])],
+            // Windows larger than the input.
+            [one, axis(2, 5, 1, 1, [2, 2]), axis(3, 4, 1, 2, [3, 3])],
+            // No output, no input.
+            [one, axis(2, 5, 1, 1, [0, 0]), axis(4, 1, 1, 1, [0, 0])],
+            [one, axis(4, 1, 1, 1, [0, 0]), axis(2, 5, 1, 1, [1, 0])],
+            [one, axis(0, 1, 1, 1, [1, 2]), axis(4, 2, 1, 1, [0, 0])],
+            [one, axis(3, 2, 1, 1, [0, 0]), axis(0, 1, 1, 1, [2, 30])],
+            [axis(3, 2, 1, 1, [1, 0]), axis(4, 3, 2, 1, [1, 1]), axis(5, 2, 1, 3, [0, 1])],
+            [axis(5, 3, 2, 2, [2, 1]), axis(2, 1, 1, 1, [0, 0]), axis(3, 3, 1, 1, [1, 1])],
+        ]
+    }
 
     #[test]
     fn inside_agrees_with_source() {

@@ -1,8 +1,9 @@
 //! Activations that are more than a formula over floats: `Gelu`, `PRelu`, `Shrink`.
 
+use crate::kernels;
 use crate::ops::broadcast::{broadcast, zip};
 use crate::ops::number::{Number, dispatch_numbers};
-use crate::ops::unary::{Special, map};
+use crate::ops::unary::{Map, Special, map};
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -16,8 +17,11 @@ pub(super) const OPS: &[OpDef] = &[
 /// `tanh`.
 fn read_gelu(attrs: &mut Attrs) -> Result<Box<dyn Operator>, OpError> {
     Ok(Box::new(match attrs.choice("approximate", &[("none", false), ("tanh", true)])? {
-        false => map!("Gelu", {}, |x| x.gelu(), None),
-        true => map!("Gelu", {}, |x| x.gelu_tanh(), None),
+        false => Map { kernel: Some(kernels::Map::Gelu), ..map!("Gelu", {}, |x| x.gelu(), None) },
+        true => {
+            let gelu = map!("Gelu", {}, |x| x.gelu_tanh(), None);
+            Map { kernel: Some(kernels::Map::GeluTanh), ..gelu }
+        }
     }))
 }
 

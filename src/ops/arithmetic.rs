@@ -3,11 +3,12 @@
 //!
 //! Integers wrap; their division truncates. NaN passes through `Min` and `Max`.
 
+use crate::kernels::Zip;
 use crate::ops::broadcast::{broadcast, broadcast_all, zip};
 use crate::ops::dims::checked_type;
 use crate::ops::inputs::Named;
 use crate::ops::number::{Number, Scalar, dispatch_numbers};
-use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator};
+use crate::ops::{Bodies, Inputs, Lowering, OpDef, OpError, Operator};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -51,6 +52,10 @@ impl Operator for Binary {
         }
         Ok(vec![self.0.join(a, b, &ty.shape)])
     }
+
+    fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+        Some(Lowering::Zip(self.0.kernel()))
+    }
 }
 
 #[derive(Debug)]
@@ -89,9 +94,24 @@ impl Operator for Variadic {
         }
         Ok(vec![joined])
     }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        (inputs.len() == 2 && !self.is_mean).then(|| Lowering::Zip(self.kind.kernel()))
+    }
 }
 
 impl Kind {
+    fn kernel(self) -> Zip {
+        match self {
+            Kind::Add => Zip::Add,
+            Kind::Sub => Zip::Sub,
+            Kind::Mul => Zip::Mul,
+            Kind::Div => Zip::Div,
+            Kind::Min => Zip::Min,
+            Kind::Max => Zip::Max,
+        }
+    }
+
     fn join(self, a: &Tensor, b: &Tensor, shape: &[usize]) -> Tensor {
         if a.dtype() == DType::F32 {
             return self.join_f32(a, b, shape);

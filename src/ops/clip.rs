@@ -1,8 +1,9 @@
 //! `Clip`: no less than `min`, no more than `max`, either of which may be absent.
 
+use crate::kernels::Map;
 use crate::ops::number::dispatch_numbers;
 use crate::ops::pad::{expect_scalar_like, scalar_as};
-use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Clip", 1, |_| Ok(Box::new(Clip)))];
@@ -51,6 +52,15 @@ impl Operator for Clip {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::reads_only(INPUT)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let bound = |position: usize, default: f32| match inputs.get(position) {
+            None => Some(default),
+            Some(bound) => bound.value?.try_slice::<f32>()?.first().copied(),
+        };
+        let (low, high) = (bound(MIN, f32::NEG_INFINITY)?, bound(MAX, f32::INFINITY)?);
+        Some(Lowering::Map(Map::Clip { low, high }))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::dispatch;
 use crate::ops::dims::{Along, axis_attribute, checked_type, sizes_input, with_dim};
 use crate::ops::inputs::Named;
 use crate::ops::take::take_axis;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] =
@@ -46,6 +46,10 @@ impl Operator for Concat {
         let axis = axis_attribute("axis", self.axis, ty.shape.len())?;
         let parts: Vec<&Tensor> = (0..inputs.len()).map(|i| inputs.tensor(i)).collect();
         Ok(vec![join(&parts, axis, &ty)])
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        axis_attribute("axis", self.axis, inputs.shape(0).len()).ok().map(Lowering::Concat)
     }
 }
 

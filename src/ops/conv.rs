@@ -8,7 +8,7 @@ use crate::ops::floats::{self, expect_any_float, expect_same, floats, optional_f
 use crate::ops::plain_conv;
 use crate::ops::real::{optional_reals, reals};
 use crate::ops::window::Window;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole, Weight};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Conv", 1, Conv::read)];
@@ -78,6 +78,10 @@ impl Operator for Conv {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::weighted(X, Weight { input: W, channel_axis: 0 }).with_bias(B)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        self.shape(inputs.shape(X), inputs.shape(W)).ok().map(Lowering::Conv)
     }
 }
 

@@ -13,7 +13,9 @@ use crate::ops::floats::expect_same;
 use crate::ops::matmul::{expect_factor, wrapping};
 use crate::ops::number::Scalar;
 use crate::ops::real::{Real, dispatch_reals, optional_reals, reals};
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
+use crate::ops::{
+    Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, Product, QuantRole, Weight,
+};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Gemm", 1, Gemm::read)];
@@ -139,6 +141,21 @@ impl Operator for Gemm {
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         let channel_axis = if self.trans_b { 0 } else { 1 };
         QuantRole::weighted(A, Weight { input: B, channel_axis }).with_bias(C)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let dims = |position| <[usize; 2]>::try_from(inputs.shape(position)).ok();
+        let [m, k] = transpose_dims_if(self.trans_a, dims(A)?);
+        let [_, n] = transpose_dims_if(self.trans_b, dims(B)?);
+        Some(Lowering::Product(Product {
+            m,
+            k,
+            n,
+            stack: vec![[0, 0]],
+            is_transposed: [self.trans_a, self.trans_b],
+            alpha: self.alpha,
+            beta: inputs.get(C).map(|_| self.beta),
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::kernels;
 use crate::ops::floats::{expect_any_float, floats, rounded};
 use crate::ops::number::Scalar;
 use crate::ops::pool::read_norm_order;
-use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -75,6 +75,10 @@ impl Operator for GlobalPool {
             GlobalPool::Max => QuantRole::passes(X),
             GlobalPool::Average | GlobalPool::Lp { .. } => QuantRole::OWN_RANGE,
         }
+    }
+
+    fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+        matches!(self, GlobalPool::Average).then_some(Lowering::GlobalAveragePool)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `Identity`, and `Dropout`, which is one in inference.
 
 use crate::ops::floats::doubles;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -28,6 +28,10 @@ impl Operator for Identity {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::passes(INPUT)
+    }
+
+    fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+        Some(Lowering::View)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Interpolation along one axis at a time: which input elements make an output element.
 
+use crate::kernels::ResizeTaps;
 use crate::ops::number::Number;
 
 /// How an index of the output becomes a coordinate in the input.
@@ -174,6 +175,18 @@ impl Taps {
     /// Whether every output is the input at the same place.
     pub(super) fn is_identity(&self, input: usize) -> bool {
         self.ends.len() == input && self.taps.iter().copied().eq((0..input).map(|i| (i, 1.)))
+    }
+
+    /// The taps where there are at most two of each output; `None` where there are more.
+    pub(super) fn pairs(&self) -> Option<ResizeTaps> {
+        let pair = |taps: &[(usize, f64)]| match *taps {
+            [(i, weight)] => Some(([i, i], [weight as f32, 0.])),
+            [(i, a), (j, b)] => Some(([i, j], [a as f32, b as f32])),
+            _ => None,
+        };
+        let pairs: Option<Vec<_>> = self.iter().map(pair).collect();
+        let (index, weight) = pairs?.into_iter().unzip();
+        Some(ResizeTaps { index, weight })
     }
 
     fn iter(&self) -> impl Iterator<Item = &[(usize, f64)]> {

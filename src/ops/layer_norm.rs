@@ -11,7 +11,7 @@ use ndarray::ArrayView;
 use crate::ops::floats::{expect_any_float, rounded};
 use crate::ops::lanes::resolve_axis;
 use crate::ops::real::{Real, dispatch_reals, optional_reals, reals};
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -120,6 +120,19 @@ impl Operator for LayerNormalization {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::reads_only(X)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let shape = inputs.shape(X);
+        let axis = resolve_axis("axis", self.axis, shape.len()).ok()?;
+        let n: usize = shape[axis..].iter().product();
+        let is_row = |position| match inputs.get(position) {
+            Some(row) => row.ty.len() == n,
+            None => position == B,
+        };
+        let fits = inputs.n_outputs() == 1 && is_row(SCALE) && is_row(B);
+        let Self { epsilon, is_centered, .. } = *self;
+        fits.then_some(Lowering::Norm { n, epsilon, is_centered })
     }
 }
 

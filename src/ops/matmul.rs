@@ -14,7 +14,8 @@ use crate::ops::floats::expect_same;
 use crate::ops::inputs::Named;
 use crate::ops::real::{Real, dispatch_reals};
 use crate::ops::{
-    Attrs, Bodies, Inputs, OpDef, OpError, Operator, OutputRange, QuantRole, Reads, Weight,
+    Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, OutputRange, Product, QuantRole,
+    Reads, Weight,
 };
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
@@ -170,6 +171,20 @@ impl Operator for MatMul {
         ];
         let reads = Reads::Only(vec![A, B]);
         QuantRole { weights, reads, bias: None, product: true, output: OutputRange::Own }
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let stacks = Stacks::new(inputs.shape(A), inputs.shape(B)).ok()?.merged();
+        let n_stacks = stacks.batch.iter().product();
+        Some(Lowering::Product(Product {
+            m: stacks.m,
+            k: stacks.k,
+            n: stacks.n,
+            stack: (0..n_stacks).map(|index| <[usize; 2]>::from(stacks.operands(index))).collect(),
+            is_transposed: [false, false],
+            alpha: 1.,
+            beta: None,
+        }))
     }
 }
 

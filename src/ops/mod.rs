@@ -50,6 +50,7 @@ mod legacy;
 mod linear_attention;
 mod logic;
 mod loss;
+mod lowering;
 mod matmul;
 mod mel;
 mod microsoft;
@@ -100,6 +101,7 @@ use std::fmt;
 pub use attrs::{AttrValue, Attrs};
 pub use error::{ErrorKind, OpError};
 pub use inputs::{BodyTypes, Input, Inputs};
+pub use lowering::{Lowering, Product};
 pub use role::{OutputRange, QuantRole, Reads, Weight};
 
 use crate::tensor::{Tensor, TensorType};
@@ -263,6 +265,11 @@ pub trait Operator: fmt::Debug + Send + Sync {
     /// What the quantization simulator has to know. Values may be missing from `inputs`.
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::OWN_RANGE
+    }
+
+    /// The same in the terms of the kernels, for float32 inputs; `None` where there is only `eval`.
+    fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+        None
     }
 
     /// Whether `eval` looks at the values of its inputs, not only at their types.

@@ -5,7 +5,7 @@ use crate::ops::dims::{Along, axes_input, checked_type, with_dim};
 use crate::ops::inputs::Named;
 use crate::ops::number::Scalar;
 use crate::ops::take::take_axis;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Pad", 1, Pad::read)];
@@ -125,6 +125,18 @@ impl Operator for Pad {
             );
         }
         Ok(vec![x])
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let mut pads = vec![[0, 0]; inputs.shape(DATA).len()];
+        for (axis, before, after) in Pad::pads(inputs).ok()? {
+            pads[axis] = [usize::try_from(before).ok()?, usize::try_from(after).ok()?];
+        }
+        let value = match inputs.get(VALUE) {
+            None => 0.,
+            Some(value) => *value.value?.try_slice::<f32>()?.first()?,
+        };
+        (self.mode == Mode::Constant).then_some(Lowering::Pad { pads, value })
     }
 
     /// A constant is representable in the input's encoding if it is 0.

@@ -10,7 +10,7 @@ use crate::ops::conv::expect_spatial;
 use crate::ops::floats::{expect_any_float, rounded};
 use crate::ops::number::Scalar;
 use crate::ops::window::Window;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Element, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -149,6 +149,11 @@ impl Operator for MaxPool {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::passes(X)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let (_, axes) = pooled(&self.window, inputs.shape(X)).ok()?;
+        (inputs.n_outputs() == 1).then_some(Lowering::MaxPool(axes))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Other shapes for the same elements: `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`.
 
 use crate::ops::dims::{axes_input, checked_type, resolve};
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -35,6 +35,10 @@ macro_rules! reshaping {
 
             fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
                 QuantRole::passes(DATA)
+            }
+
+            fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+                Some(Lowering::View)
             }
         }
     };

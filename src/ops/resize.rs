@@ -8,7 +8,7 @@ use crate::ops::interpolate::{Coordinates, Filter, Line, Mode, Nearest, Taps};
 use crate::ops::lanes::resolve_axis;
 use crate::ops::number::Number;
 use crate::ops::window::checked;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -308,6 +308,18 @@ impl Operator for Resize {
             y.iter_mut().for_each(|y| *y = rounded(*y));
         }
         Ok(vec![rounded(x.dtype(), &shape, y)])
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let lines = self.lines(inputs).ok()?;
+        let [n, channels, rows, columns] = lines.as_slice() else { return None };
+        let is_whole = |line: &Line| line.input == line.output && line.scale == 1.;
+        let is_cropped = self.coordinates == Coordinates::TfCropAndResize;
+        if is_cropped || !is_whole(n) || !is_whole(channels) {
+            return None;
+        }
+        let rows = self.taps(rows).pairs()?;
+        Some(Lowering::Resize { rows, columns: self.taps(columns).pairs()? })
     }
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {

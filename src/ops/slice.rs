@@ -1,8 +1,9 @@
 //! `Slice`: evenly spaced positions along axes.
 
+use crate::kernels::Positions;
 use crate::ops::dims::{axes_input, with_dim};
 use crate::ops::take::take_axis;
-use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("Slice", 1, |_| Ok(Box::new(Slice)))];
@@ -103,6 +104,16 @@ impl Operator for Slice {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::passes(DATA)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let whole = |&count: &usize| Positions { start: 0, step: 1, count };
+        let mut positions: Vec<Positions> = inputs.shape(DATA).iter().map(whole).collect();
+        for run in Slice::runs(inputs).ok()? {
+            let step = isize::try_from(run.step).ok()?;
+            positions[run.axis] = Positions { start: run.start, step, count: run.n };
+        }
+        Some(Lowering::Slice(positions))
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::ops::floats::expect_any_float;
 use crate::ops::lanes::{for_each_lane, resolve_axis};
 use crate::ops::real::{Real, dispatch_reals, reals};
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -69,6 +69,17 @@ impl Operator for Softmax {
             }
             T::tensor(output.dtype, &output.shape, y)
         })])
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let rank = inputs.shape(X).len();
+        let axis = resolve_axis("axis", self.axis, rank).ok()?;
+        let is_log = match self.kind {
+            Kind::Hardmax => return None,
+            Kind::LogSoftmax => true,
+            Kind::Softmax => false,
+        };
+        (axis + 1 == rank).then_some(Lowering::Softmax { is_log })
     }
 }
 

@@ -4,7 +4,7 @@ use ndarray::IxDyn;
 
 use crate::dispatch;
 use crate::ops::dims::checked_type;
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -57,6 +57,10 @@ impl Operator for Transpose {
 
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::passes(DATA)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        Some(Lowering::Permute(self.perm(inputs.shape(DATA).len())))
     }
 }
 

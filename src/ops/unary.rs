@@ -6,9 +6,11 @@ use std::fmt;
 
 use half::{bf16, f16};
 
+use crate::kernels;
+use crate::kernels::Map::*;
 use crate::ops::erf::{erf_f32, erf_f64};
 use crate::ops::number::{Scalar, dispatch_numbers};
-use crate::ops::{Bodies, Inputs, OpDef, OpError, Operator};
+use crate::ops::{Bodies, Inputs, Lowering, OpDef, OpError, Operator};
 use crate::tensor::{DType, Tensor, TensorType};
 
 /// A formula, compiled for f32 and for f64 with the attributes (f32) as values of that type.
@@ -22,36 +24,39 @@ macro_rules! map {
                 xs.iter().map(|&$x: &f64| -> f64 { $y }).collect()
             }),
             ints: $ints,
+            kernel: None,
         }
     };
 }
 pub(super) use map;
 
 /// A row for each `name, since, {attributes with defaults}, formula`; `, ints formula` adds the integer
-/// types.
+/// types, `, kernel K` names the kernel of the same formula.
 macro_rules! maps {
     ($($name:literal, $since:literal, {$($attr:ident: $default:expr),*}, |$x:ident| $y:expr
-        $(, ints |$i:ident| $int:expr)?;)*) => {
+        $(, ints |$i:ident| $int:expr)? $(, kernel $kernel:expr)?;)*) => {
         &[$(OpDef::onnx($name, $since, |_attrs| {
             $(let $attr: f32 = _attrs.float(stringify!($attr), $default)?;)*
             let ints = None::<IntegerFn>$(.or(Some(Box::new(|$i: i128| -> i128 { $int }))))?;
-            Ok(Box::new(map!($name, {$($attr),*}, |$x| $y, ints)))
+            let kernel = None$(.or(Some($kernel)))?;
+            Ok(Box::new(Map { kernel, ..map!($name, {$($attr),*}, |$x| $y, ints) }))
         })),*]
     };
 }
 
 pub(super) const OPS: &[OpDef] = maps! {
-    "Abs", 1, {}, |x| x.abs(), ints |i| i.abs();
-    "Neg", 1, {}, |x| -x, ints |i| -i;
+    "Abs", 1, {}, |x| x.abs(), ints |i| i.abs(), kernel Abs;
+    "Neg", 1, {}, |x| -x, ints |i| -i, kernel Neg;
     "Sign", 9, {}, |x| if x == 0. || x.is_nan() { x.abs() } else { x.signum() }, ints |i| i.signum();
-    "Relu", 1, {}, |x| if x < 0. { 0. } else { x }, ints |i| i.max(0);
-    "Exp", 1, {}, |x| x.exp();
-    "Log", 1, {}, |x| x.ln();
-    "Sqrt", 1, {}, |x| x.sqrt();
-    "Reciprocal", 1, {}, |x| x.recip();
-    "Floor", 1, {}, |x| x.floor();
-    "Ceil", 1, {}, |x| x.ceil();
-    "Round", 11, {}, |x| x.round_ties_even();
+    "Relu", 1, {}, |x| if x < 0. { 0. } else { x }, ints |i| i.max(0),
+        kernel Clip { low: 0., high: f32::INFINITY };
+    "Exp", 1, {}, |x| x.exp(), kernel Exp;
+    "Log", 1, {}, |x| x.ln(), kernel Log;
+    "Sqrt", 1, {}, |x| x.sqrt(), kernel Sqrt;
+    "Reciprocal", 1, {}, |x| x.recip(), kernel Reciprocal;
+    "Floor", 1, {}, |x| x.floor(), kernel Floor;
+    "Ceil", 1, {}, |x| x.ceil(), kernel Ceil;
+    "Round", 11, {}, |x| x.round_ties_even(), kernel RoundEven;
     "Sin", 7, {}, |x| x.sin();
     "Cos", 7, {}, |x| x.cos();
     "Tan", 7, {}, |x| x.tan();
@@ -60,24 +65,27 @@ pub(super) const OPS: &[OpDef] = maps! {
     "Atan", 7, {}, |x| x.atan();
     "Sinh", 9, {}, |x| x.sinh();
     "Cosh", 9, {}, |x| x.cosh();
-    "Tanh", 1, {}, |x| x.tanh();
+    "Tanh", 1, {}, |x| x.tanh(), kernel Tanh;
     "Asinh", 9, {}, |x| x.asinh();
     "Acosh", 9, {}, |x| x.acosh();
     "Atanh", 9, {}, |x| x.atanh();
-    "Erf", 9, {}, |x| x.error_function();
-    "Sigmoid", 1, {}, |x| 1. / (1. + (-x).exp());
-    "HardSigmoid", 1, {alpha: 0.2, beta: 0.5}, |x| (alpha * x + beta).clamp(0., 1.);
-    "HardSwish", 14, {}, |x| x * (x / 6. + 0.5).clamp(0., 1.);
-    "LeakyRelu", 1, {alpha: 0.01}, |x| if x < 0. { alpha * x } else { x };
-    "Elu", 1, {alpha: 1.}, |x| if x < 0. { alpha * x.exp_m1() } else { x };
+    "Erf", 9, {}, |x| x.error_function(), kernel Erf;
+    "Sigmoid", 1, {}, |x| 1. / (1. + (-x).exp()), kernel Sigmoid;
+    "HardSigmoid", 1, {alpha: 0.2, beta: 0.5}, |x| (alpha * x + beta).clamp(0., 1.),
+        kernel HardSigmoid { alpha, beta };
+    "HardSwish", 14, {}, |x| x * (x / 6. + 0.5).clamp(0., 1.), kernel HardSwish;
+    "LeakyRelu", 1, {alpha: 0.01}, |x| if x < 0. { alpha * x } else { x },
+        kernel LeakyRelu { alpha };
+    "Elu", 1, {alpha: 1.}, |x| if x < 0. { alpha * x.exp_m1() } else { x },
+        kernel Elu { alpha };
     "Selu", 1, {alpha: 1.673_263_2, gamma: 1.050_701},
         |x| if x < 0. { gamma * alpha * x.exp_m1() } else { gamma * x };
     "Celu", 12, {alpha: 1.}, |x| if x < 0. { alpha * (x / alpha).exp_m1() } else { x };
     "ThresholdedRelu", 10, {alpha: 1.}, |x| if x <= alpha { 0. } else { x };
-    "Softplus", 1, {}, |x| x.softplus();
-    "Softsign", 1, {}, |x| x / (1. + x.abs());
-    "Mish", 18, {}, |x| x * x.softplus().tanh();
-    "Swish", 24, {alpha: 1.}, |x| x / (1. + (-alpha * x).exp());
+    "Softplus", 1, {}, |x| x.softplus(), kernel Softplus;
+    "Softsign", 1, {}, |x| x / (1. + x.abs()), kernel Softsign;
+    "Mish", 18, {}, |x| x * x.softplus().tanh(), kernel Mish;
+    "Swish", 24, {alpha: 1.}, |x| x / (1. + (-alpha * x).exp()), kernel Swish { alpha };
 };
 
 /// A formula over slices, in both float types.
@@ -86,6 +94,8 @@ pub(super) struct Map {
     pub(super) f32: SliceFn<f32>,
     pub(super) f64: SliceFn<f64>,
     pub(super) ints: Option<IntegerFn>,
+    /// The kernel of the same formula.
+    pub(super) kernel: Option<kernels::Map>,
 }
 
 pub(super) type SliceFn<T> = Box<dyn Fn(&[T]) -> Vec<T> + Send + Sync>;
@@ -124,6 +134,10 @@ impl Operator for Map {
             _ => map_integers(x, self.ints.as_ref().expect("`infer` refused integers")),
         };
         Ok(vec![y])
+    }
+
+    fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
+        self.kernel.map(Lowering::Map)
     }
 }
 

@@ -46,7 +46,7 @@ impl Head {
                 outputs: outputs.collect(),
                 strategy: None,
                 probe: None,
-                engine: "reference".to_owned(),
+                engine: settings.engine.to_string(),
                 seed: settings.seed,
                 dims: dims.collect(),
             },

@@ -1,13 +1,14 @@
 //! Evaluation: metrics against labels and the SQNR, of the float network and of a quantized one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::artifact::{self, Config};
 use crate::data::{Feed, Labels};
 use crate::dispatch;
-use crate::exec::{Changes, Engine, Keep, Values};
+use crate::exec::{Changes, Engine, Keep, Prepared, Values};
 use crate::graph::{Graph, ValueId};
 use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference};
 use crate::metric::{self, Metric};
@@ -20,7 +21,7 @@ use crate::tensor::{DType, Tensor};
 /// A configuration from a file, applied to a graph: rounded constants and hooks.
 #[derive(Debug)]
 pub struct Applied {
-    constants: BTreeMap<ValueId, Tensor>,
+    constants: BTreeMap<ValueId, Arc<Prepared>>,
     hooks: BTreeMap<ValueId, FakeQuantize>,
 }
 
@@ -53,7 +54,7 @@ impl Applied {
                 .ok_or_else(|| PipelineError::EncodingDoesNotFit { name: name.to_owned() })?;
             let mut tensor = constant.tensor().clone();
             encoding.fake_quantize(&mut tensor);
-            applied.constants.insert(id, tensor);
+            applied.constants.insert(id, Arc::new(Prepared::new(tensor)));
         }
         Ok(applied)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::artifact;
 use crate::cost::uniform;
 use crate::data::InputSpec;
-use crate::exec::{Changes, Engine as _, Keep, Reference};
+use crate::exec::{Changes, Engine as _, EngineKind, Keep, Reference};
 use crate::graph::{Graph, Types, ValueId, infer, simplify};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
@@ -23,6 +23,7 @@ pub struct Settings {
     /// Tensors whose SQNR counts; `None` for the float outputs of the network.
     pub outputs: Option<Vec<String>>,
     pub pins: Vec<Pin>,
+    pub engine: EngineKind,
     pub seed: u64,
     /// Free dimensions bound by name.
     pub dims: BTreeMap<String, usize>,

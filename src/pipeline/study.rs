@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::cost::{Cost, CostModel, uniform, unrestricted};
 use crate::data::Feed;
-use crate::exec::{Engine, Reference};
+use crate::exec::Engine;
 use crate::pipeline::{Network, PipelineError, Resources};
 use crate::progress::Progress;
 use crate::quant::{Calibration, Candidate, Encodings, Simulator, calibrate};
@@ -36,8 +36,9 @@ pub struct Measuring<'a> {
 
 impl Network {
     /// The engine that runs it.
-    pub fn engine(&self, resources: Resources) -> Reference<'_> {
-        Reference::new(&self.graph, resources.memory_bytes)
+    pub fn engine(&self, resources: Resources) -> Box<dyn Engine + '_> {
+        let kind = self.settings.engine;
+        kind.start(&self.graph, resources.memory_bytes, &self.placement.activations)
     }
 
     /// Ranges and encodings of all quantizers.

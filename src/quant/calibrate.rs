@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use crate::data::{DataError, Feed};
-use crate::exec::{Changes, Engine, Keep, RunError, ValueHook};
+use crate::exec::{Changes, Engine, Keep, RunError};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::progress::Progress;
 use crate::quant::{
     Bits, Encoding, Groups, Histogram, Placement, Range, RangeMethod, Share, Target,
     activation_range, weight_range,
 };
-use crate::tensor::{DType, Tensor};
+use crate::tensor::DType;
 
 /// How ranges are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,18 +74,6 @@ pub fn calibrate(
     Ok(Encodings { activations, weights, operands })
 }
 
-/// Looks at a value without changing it.
-struct Observer<'a>(&'a Mutex<Histogram>);
-
-impl ValueHook for Observer<'_> {
-    fn apply(&self, value: &mut Tensor) {
-        let Some(elements) = value.try_slice::<f32>() else { return };
-        let mut seen = Histogram::default();
-        seen.add(elements);
-        self.0.lock().expect("no observer panics").merge(&seen);
-    }
-}
-
 impl Calibration<'_> {
     fn check_weights(&self) -> Result<(), CalibrationError> {
         let weights = self.placement.weights.iter().map(|site| site.value);
@@ -109,25 +97,25 @@ impl Calibration<'_> {
     ) -> Result<Vec<Histogram>, CalibrationError> {
         let class = self.encoding_classes();
         let histograms: Vec<Mutex<Histogram>> = class.iter().map(|_| Mutex::default()).collect();
-        let observers: Vec<Observer<'_>> =
-            class.iter().map(|&class| Observer(&histograms[class])).collect();
-        let mut changes = Changes::default();
-        for (value, observer) in self.placement.activations.iter().zip(&observers) {
-            changes.hooks.insert(*value, observer);
-        }
         progress.begin("Calibration", feed.len() as u64);
         (0..feed.len()).into_par_iter().try_for_each(|pass| {
             let inputs = feed.inputs(pass).map_err(CalibrationError::Data)?;
-            let outputs = engine.run(&inputs, &changes, Keep::Outputs);
+            let values = engine.run(&inputs, &Changes::default(), Keep::All);
             let sample = || feed.name(pass);
-            outputs.map_err(|source| CalibrationError::Run { sample: sample(), source })?;
+            let values =
+                values.map_err(|source| CalibrationError::Run { sample: sample(), source })?;
+            for (&value, &class) in self.placement.activations.iter().zip(&class) {
+                let mut seen = Histogram::default();
+                values.for_each_part(value, |elements| seen.add(elements));
+                histograms[class].lock().expect("no counting panics").merge(&seen);
+            }
             progress.advance(1);
             Ok(())
         })?;
         progress.finish();
         let histograms: Vec<Histogram> = histograms
             .into_iter()
-            .map(|histogram| histogram.into_inner().expect("no observer panics"))
+            .map(|histogram| histogram.into_inner().expect("no counting panics"))
             .collect();
         for (value, &class) in self.placement.activations.iter().zip(&class) {
             let n_elements = histograms[class].n_not_finite();

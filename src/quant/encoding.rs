@@ -102,6 +102,12 @@ impl Encoding {
         Range { min: value(q_min), max: value(q_max) }
     }
 
+    /// Rounds any elements of a tensor that has one scale.
+    pub fn fake_quantize_slice(&self, x: &mut [f32]) {
+        let (q_min, q_max) = self.scheme.limits(self.bits);
+        kernels::fake_quantize(x, self.scales[0], self.zero_points[0], q_min, q_max);
+    }
+
     /// Rounds a float32 tensor to the grid. NaN stays NaN, infinities saturate.
     pub fn fake_quantize(&self, x: &mut Tensor) {
         let (q_min, q_max) = self.scheme.limits(self.bits);

@@ -1,20 +1,18 @@
 //! [`Simulator`]: what a configuration changes in the float network.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use crate::exec::{Changes, ValueHook};
-use crate::graph::Graph;
+use crate::exec::{Changes, Prepared, ValueHook};
+use crate::graph::{Graph, ValueId};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement};
-use crate::tensor::{DType, Tensor};
 
-/// Rounded weights for every width, made once, and a hook for every activation and width.
+/// Rounded weights for every width, made when they are first needed, and a hook for every activation and width.
 pub struct Simulator<'a> {
     placement: &'a Placement,
     groups: &'a Groups,
-    weights: Vec<BTreeMap<Bits, Tensor>>,
-    operands: Vec<BTreeMap<Bits, Tensor>>,
+    weights: Vec<BTreeMap<Bits, Arc<Prepared>>>,
+    operands: Vec<BTreeMap<Bits, Arc<Prepared>>>,
     /// By activation of the placement.
     hooks: Vec<BTreeMap<Bits, FakeQuantize>>,
     /// For every value its place in the placement's list of activations.
@@ -32,11 +30,8 @@ impl FakeQuantize {
 }
 
 impl ValueHook for FakeQuantize {
-    fn apply(&self, value: &mut Tensor) {
-        // A value whose type is known only when it is made may turn out to be no float.
-        if value.dtype() == DType::F32 {
-            self.0.fake_quantize(value);
-        }
+    fn apply(&self, x: &mut [f32]) {
+        self.0.fake_quantize_slice(x);
     }
 }
 
@@ -81,13 +76,17 @@ impl<'a> Simulator<'a> {
             }
             for &index in &group.operands {
                 if let Some(tensor) = self.operands[index].get(&candidate.activation) {
-                    changes.constants.insert(self.placement.operands[index].value, tensor.clone());
+                    changes
+                        .constants
+                        .insert(self.placement.operands[index].value, Arc::clone(tensor));
                 }
             }
             let Some(weight_bits) = candidate.weight else { continue };
             for &index in &group.weights {
                 if let Some(tensor) = self.weights[index].get(&weight_bits) {
-                    changes.constants.insert(self.placement.weights[index].value, tensor.clone());
+                    changes
+                        .constants
+                        .insert(self.placement.weights[index].value, Arc::clone(tensor));
                 }
             }
         }
@@ -97,17 +96,21 @@ impl<'a> Simulator<'a> {
 
 fn rounded(
     graph: &Graph,
-    values: Vec<crate::graph::ValueId>,
+    values: Vec<ValueId>,
     encodings: &[BTreeMap<Bits, Encoding>],
-) -> Vec<BTreeMap<Bits, Tensor>> {
-    let round = |(value, by_bits): (&crate::graph::ValueId, &BTreeMap<Bits, Encoding>)| {
+) -> Vec<BTreeMap<Bits, Arc<Prepared>>> {
+    let round = |(value, by_bits): (&ValueId, &BTreeMap<Bits, Encoding>)| {
         let constant = graph.constant(*value).expect("weights are constants");
         let one = |(&bits, encoding): (&Bits, &Encoding)| {
-            let mut tensor = constant.tensor().clone();
-            encoding.fake_quantize(&mut tensor);
-            (bits, tensor)
+            let (constant, encoding) = (constant.clone(), encoding.clone());
+            let make = move || {
+                let mut tensor = constant.tensor().clone();
+                encoding.fake_quantize(&mut tensor);
+                tensor
+            };
+            (bits, Arc::new(Prepared::made(make)))
         };
         by_bits.iter().map(one).collect()
     };
-    values.par_iter().zip(encodings).map(round).collect()
+    values.iter().zip(encodings).map(round).collect()
 }

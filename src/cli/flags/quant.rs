@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use mpq::artifact;
+use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
 use mpq::pipeline::Settings;
 use mpq::quant::{
@@ -93,6 +94,7 @@ impl QuantArgs {
         &self,
         dims: BTreeMap<String, usize>,
         seed: u64,
+        engine: EngineKind,
     ) -> anyhow::Result<Settings> {
         let by_default = || DEFAULT_CANDIDATES.parse().expect("the default list is valid");
         let mse = Ranges { weights: RangeMethod::Mse, activations: RangeMethod::Mse };
@@ -108,6 +110,7 @@ impl QuantArgs {
             aggregation: self.aggregation(),
             outputs: self.outputs.clone(),
             pins: self.pins(),
+            engine,
             seed,
             dims,
         })
@@ -119,11 +122,12 @@ impl QuantArgs {
         uniform: Candidate,
         dims: BTreeMap<String, usize>,
         seed: u64,
+        engine: EngineKind,
     ) -> anyhow::Result<Settings> {
         let listed = self.candidates.as_ref().map_or(&[][..], Candidates::as_slice);
         let others = listed.iter().copied().filter(|&candidate| candidate != uniform);
         let candidates = Candidates::new(others.chain([uniform]).collect())?;
-        Ok(Settings { candidates, ..self.settings(dims, seed)? })
+        Ok(Settings { candidates, ..self.settings(dims, seed, engine)? })
     }
 
     /// Those that sensitivities were measured with; flags may narrow the candidates, pin more, and
@@ -154,6 +158,7 @@ impl QuantArgs {
             aggregation: self.sqnr.map_or_else(|| measured.sqnr.parse(), Ok)?,
             outputs: Some(measured.outputs.clone()),
             pins: self.pins(),
+            engine: measured.engine.parse()?,
             seed: measured.seed,
             dims: measured.dims.iter().map(dim).collect::<anyhow::Result<_>>()?,
         })

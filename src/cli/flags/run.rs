@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use mpq::exec::{Engine, EngineKind};
+use mpq::graph::Graph;
 use mpq::pipeline::Resources;
 
 use crate::cli::flags::Count;
@@ -11,9 +13,9 @@ use crate::cli::flags::Count;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Resources")]
 pub(in crate::cli) struct RunArgs {
-    /// Engine that runs the network: reference
-    #[arg(long, value_name = "NAME", default_value_t = Engine)]
-    engine: Engine,
+    /// Engine that runs the network: fast, reference
+    #[arg(long, value_name = "NAME", default_value_t = EngineKind::Fast)]
+    engine: EngineKind,
 
     /// Hold the activations of N passes [default: by --memory]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -29,8 +31,17 @@ pub(in crate::cli) struct RunArgs {
 }
 
 impl RunArgs {
+    pub(in crate::cli) fn engine(&self) -> EngineKind {
+        self.engine
+    }
+
     pub(in crate::cli) fn resources(&self) -> Resources {
         Resources { batch: self.batch.map(|batch| batch.0), memory_bytes: self.memory.0 }
+    }
+
+    /// An engine for a graph whose inner values no one asks for.
+    pub(in crate::cli) fn start_engine<'g>(&self, graph: &'g Graph) -> Box<dyn Engine + 'g> {
+        self.engine.start(graph, self.memory.0, &[])
     }
 
     /// Does `work` on as many threads as were asked for.
@@ -41,37 +52,6 @@ impl RunArgs {
         let threads = self.threads.map_or(0, |threads| threads.0);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.with_context(|| format!("cannot start {threads} threads"))?.install(work)
-    }
-}
-
-/// The one engine there is.
-#[derive(Debug, Clone, Copy)]
-struct Engine;
-
-#[derive(Debug, thiserror::Error)]
-enum EngineError {
-    #[error("engine `fast` is not supported yet: expected `reference`")]
-    Fast,
-
-    #[error("engine is `{found}`, expected `reference`")]
-    Unknown { found: String },
-}
-
-impl FromStr for Engine {
-    type Err = EngineError;
-
-    fn from_str(text: &str) -> Result<Engine, EngineError> {
-        match text {
-            "reference" => Ok(Engine),
-            "fast" => Err(EngineError::Fast),
-            _ => Err(EngineError::Unknown { found: text.to_owned() }),
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("reference")
     }
 }
 

@@ -30,7 +30,6 @@ fn flags() {
         "--budget 1 --threads 0",
         "--budget 1 --batch 0",
         "--budget 1 --memory 12",
-        "--budget 1 --engine fast",
         "--budget 1 --engine slow",
         "--budget 1 --preprocess best",
         "--budget 1 --mean 1,2",
@@ -115,11 +114,8 @@ fn flags() {
         --budget 1 --memory 12
           error: invalid value '12' for '--memory <SIZE>': size is `12`, expected a number above 0 with a unit, such as `512MiB` or `2GB`
 
-        --budget 1 --engine fast
-          error: invalid value 'fast' for '--engine <NAME>': engine `fast` is not supported yet: expected `reference`
-
         --budget 1 --engine slow
-          error: invalid value 'slow' for '--engine <NAME>': engine is `slow`, expected `reference`
+          error: invalid value 'slow' for '--engine <NAME>': engine is `slow`, expected `fast` or `reference`
 
         --budget 1 --preprocess best
           error: invalid value 'best' for '--preprocess <NAME>': found `best`, expected `imagenet`, `inception`, `unit` or `raw`

@@ -1,0 +1,425 @@
+//! [`Grouping`]: which nodes make a step together, and in which layout.
+//!
+//! A step is a head and the element-wise nodes that read nothing else of its shape that is not
+//! there yet; it grows as long as only its last value is needed outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exec::fast::chain::{Action, Link, Operand, assign_slots};
+use crate::exec::fast::plan::{Filters, Head, Norm, Step, Visible};
+use crate::exec::values::{Layout, image};
+use crate::graph::patterns::{Normalization, normalizations};
+use crate::graph::{Graph, Node, NodeId, Types, ValueId};
+use crate::kernels::{
+    BlockedConv, BlockedDepthwise, ConvInput, ConvShape, LANES, Map, Positions, Side, Zip,
+    can_concat,
+};
+use crate::ops::{Lowering, Product};
+use crate::tensor::{DType, Tensor, TensorType};
+
+/// A step grows by at most this many nodes.
+const MOST_LINKS: usize = 24;
+
+/// Fewer channels than this are not worth a block of 16.
+const FEW_CHANNELS: usize = 8;
+
+pub(super) struct Grouping<'a> {
+    graph: &'a Graph,
+    types: &'a Types,
+    visible: &'a Visible,
+    limit_bytes: usize,
+    readers: Vec<Vec<NodeId>>,
+    is_taken: Vec<bool>,
+    layouts: Vec<Layout>,
+    /// Normalizations in several nodes, by their last one.
+    normalizations: BTreeMap<NodeId, Normalization>,
+    is_hidden: Vec<bool>,
+}
+
+type Planned = (Vec<Step>, BTreeMap<ValueId, Tensor>, Vec<bool>);
+
+impl<'a> Grouping<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        types: &'a Types,
+        visible: &'a Visible,
+        limit_bytes: usize,
+    ) -> Grouping<'a> {
+        let mut grouping = Grouping {
+            graph,
+            types,
+            visible,
+            limit_bytes,
+            readers: graph.readers(),
+            is_taken: vec![false; graph.n_nodes()],
+            layouts: vec![Layout::Plain; graph.n_values()],
+            normalizations: BTreeMap::new(),
+            is_hidden: vec![false; graph.n_values()],
+        };
+        for normalization in normalizations(graph, types) {
+            grouping.add_normalization(normalization);
+        }
+        grouping
+    }
+
+    /// Unless a hook has to see what is inside.
+    fn add_normalization(&mut self, normalization: Normalization) {
+        let Some((&last, inner)) = normalization.nodes.split_last() else { return };
+        let made = inner.iter().flat_map(|&id| self.graph.node(id).present_outputs());
+        let constants = normalization.nodes.iter().flat_map(|&id| self.constants(id));
+        let inner: Vec<ValueId> = made.chain(constants).collect();
+        if inner.iter().any(|value| self.visible.seen.contains(value)) {
+            return;
+        }
+        inner.iter().for_each(|value| self.is_hidden[value.index()] = true);
+        let nodes = normalization.nodes.iter();
+        nodes.for_each(|id| self.is_taken[id.index()] = *id != last);
+        self.normalizations.insert(last, normalization);
+    }
+
+    /// The steps in order, known integers, and which values are hidden.
+    pub(super) fn steps(mut self) -> Planned {
+        let mut known = BTreeMap::new();
+        let mut steps: Vec<(NodeId, Step)> = Vec::new();
+        for (id, node) in self.graph.nodes() {
+            if self.is_taken[id.index()] || self.add_known(node, &mut known) {
+                continue;
+            }
+            let step = self.step(id, node);
+            self.layouts[step.1.output.index()] = step.1.layout;
+            steps.push(step);
+        }
+        steps.sort_by_key(|(last, _)| *last);
+        (steps.into_iter().map(|(_, step)| step).collect(), known, self.is_hidden)
+    }
+
+    /// Whether everything a node makes is known.
+    fn add_known(&self, node: &Node, known: &mut BTreeMap<ValueId, Tensor>) -> bool {
+        let values: Option<Vec<(ValueId, Tensor)>> = node
+            .present_outputs()
+            .map(|id| {
+                let value = self.types.value(id).filter(|value| !value.dtype().is_float());
+                Some((id, value?.clone()))
+            })
+            .collect();
+        let is_known = values.is_some();
+        known.extend(values.into_iter().flatten());
+        is_known
+    }
+
+    /// The step that begins with a node, and its last node.
+    fn step(&mut self, id: NodeId, node: &Node) -> (NodeId, Step) {
+        self.is_taken[id.index()] = true;
+        let output = node.output(0).or_else(|| node.present_outputs().next());
+        let output = output.expect("a live node has an output");
+        let reference = || Step {
+            head: Head::Reference,
+            node: id,
+            reads: node.present_inputs().map(|(_, value)| value).collect(),
+            made: Some(output),
+            links: Vec::new(),
+            n_slots: 1,
+            output,
+            shape: Vec::new(),
+            layout: Layout::Plain,
+        };
+        let Some((head, reads, layout)) = self.head(id, node) else { return (id, reference()) };
+        if let Head::Other(lowering) = &head
+            && !reads_constants(lowering)
+        {
+            self.hide_constants(id);
+        }
+        let shape = self.types.get(output).expect("a head has a type").shape.clone();
+        let mut step = Step { head, reads, shape, layout, ..reference() };
+        let last = if let Head::Load = step.head {
+            step.made = None;
+            step.output = step.reads[0];
+            // The node itself is the first link.
+            self.is_taken[id.index()] = false;
+            self.grow(&mut step, Some(id))
+        } else {
+            self.grow(&mut step, None)
+        };
+        if let (Head::Load, true) = (&step.head, step.links.is_empty()) {
+            self.is_taken[id.index()] = true;
+            return (id, reference());
+        }
+        (last.unwrap_or(id), step)
+    }
+
+    /// The float constants that a node reads.
+    fn constants(&self, id: NodeId) -> impl Iterator<Item = ValueId> {
+        let inputs = self.graph.node(id).present_inputs().map(|(_, value)| value);
+        inputs.filter(|&value| self.graph.constant(value).is_some() && self.ty(value).is_some())
+    }
+
+    /// The values of a node's constants are part of the plan.
+    fn hide_constants(&mut self, id: NodeId) {
+        let constants: Vec<ValueId> = self.constants(id).collect();
+        constants.iter().for_each(|value| self.is_hidden[value.index()] = true);
+    }
+
+    fn ty(&self, value: ValueId) -> Option<&'a TensorType> {
+        self.types.get(value).filter(|ty| ty.dtype == DType::F32 && !ty.is_empty())
+    }
+
+    fn layout(&self, value: ValueId) -> Layout {
+        self.layouts[value.index()]
+    }
+
+    fn lower(&self, node: &Node) -> Option<Lowering> {
+        // What is too large is refused by the operator's own evaluation.
+        let fits = self.ty(node.output(0)?)?.size_bytes() <= self.limit_bytes;
+        if !fits
+            || !self.types.errors.is_empty()
+            || !node.bodies.is_empty()
+            || node.present_outputs().count() != 1
+        {
+            return None;
+        }
+        self.ty(node.input(0)?)?;
+        let lowering = self.types.with_inputs(node, |inputs| node.operator.lower(inputs))??;
+        let is_seen = |(_, value): (usize, ValueId)| self.visible.seen.contains(&value);
+        let is_fixed = reads_constants(&lowering) || !node.present_inputs().any(is_seen);
+        is_fixed.then_some(lowering)
+    }
+
+    /// The kernel of a node, what it reads, and the layout of what it makes.
+    fn head(&self, id: NodeId, node: &Node) -> Option<(Head, Vec<ValueId>, Layout)> {
+        if let Some(normalization) = self.normalizations.get(&id) {
+            let Normalization { x, n, epsilon, .. } = *normalization;
+            let norm = Norm { n, epsilon, is_centered: true };
+            let head = Head::Norm(norm, [None, None]);
+            return Some((head, vec![x], Layout::Plain));
+        }
+        let x = node.input(0)?;
+        let lowering = self.lower(node)?;
+        let layout = self.layout(x);
+        match lowering {
+            Lowering::Conv(shape) => self.convolution(node, &shape),
+            Lowering::Product(product) => self.product(node, product),
+            Lowering::Map(_) | Lowering::Zip(_) => self.element_wise(node),
+            Lowering::Norm { n, epsilon, is_centered } => {
+                let norm = Norm { n, epsilon, is_centered };
+                let parameters = [node.input(1), node.input(2)];
+                let reads = std::iter::once(x).chain(parameters.into_iter().flatten()).collect();
+                Some((Head::Norm(norm, parameters), reads, Layout::Plain))
+            }
+            Lowering::View | Lowering::Permute(_) | Lowering::Softmax { .. } => {
+                Some((Head::Other(lowering), vec![x], Layout::Plain))
+            }
+            Lowering::MaxPool(_)
+            | Lowering::AveragePool { .. }
+            | Lowering::GlobalAveragePool
+            | Lowering::Resize { .. } => {
+                let channels = self.ty(x)?.shape[1];
+                let is_worth_it = layout == Layout::Blocked || FEW_CHANNELS <= channels;
+                is_worth_it.then_some((Head::Other(lowering), vec![x], Layout::Blocked))
+            }
+            Lowering::Concat(axis) => {
+                let inputs: Vec<ValueId> = node.present_inputs().map(|(_, value)| value).collect();
+                let are_blocked = inputs.iter().all(|&x| self.layout(x) == Layout::Blocked);
+                let channels: Option<Vec<usize>> =
+                    inputs.iter().map(|&x| self.ty(x)?.shape.get(1).copied()).collect();
+                let fits = axis == 1 && are_blocked && can_concat(&channels?);
+                fits.then_some((Head::Other(lowering), inputs, Layout::Blocked))
+            }
+            Lowering::Slice(ref positions) => {
+                let shape = &self.ty(x)?.shape;
+                let is_whole = |axis: usize| {
+                    positions[axis] == Positions { start: 0, step: 1, count: shape[axis] }
+                };
+                let fits = layout == Layout::Blocked && shape.len() == 4;
+                let fits = fits && is_whole(0) && is_whole(1);
+                fits.then_some((Head::Other(lowering), vec![x], Layout::Blocked))
+            }
+            Lowering::Pad { ref pads, value } => {
+                let fits = layout == Layout::Blocked && pads.len() == 4 && pads[0] == [0, 0];
+                let (channels, spatial) = (pads.get(1)?, pads.get(2..)?);
+                let is_spatial = *channels == [0, 0];
+                let is_channels = value == 0. && spatial.iter().all(|pads| *pads == [0, 0]);
+                let fits = fits && (is_spatial || is_channels);
+                fits.then_some((Head::Other(lowering), vec![x], Layout::Blocked))
+            }
+        }
+    }
+
+    fn convolution(&self, node: &Node, shape: &ConvShape) -> Option<(Head, Vec<ValueId>, Layout)> {
+        let (x, w, bias) = (node.input(0)?, node.input(1)?, node.input(2));
+        let is_constant = |value: ValueId| self.graph.constant(value).is_some();
+        if !is_constant(w) || !bias.is_none_or(is_constant) {
+            return None;
+        }
+        let filters = Filters { w, bias, groups: shape.groups };
+        let reads = std::iter::once(x).chain([w]).chain(bias).collect();
+        if 1 < shape.groups
+            && let Some(plan) = BlockedDepthwise::new(shape)
+        {
+            return Some((Head::Depthwise(plan, filters), reads, Layout::Blocked));
+        }
+        let is_plain = self.layout(x) == Layout::Plain && shape.c_in < LANES && shape.groups == 1;
+        let input = if is_plain { ConvInput::Plain } else { ConvInput::Blocked };
+        let plan = BlockedConv::new(shape, input)?;
+        Some((Head::Conv(plan, filters), reads, Layout::Blocked))
+    }
+
+    fn product(&self, node: &Node, product: Product) -> Option<(Head, Vec<ValueId>, Layout)> {
+        let (a, b) = (node.input(0)?, node.input(1)?);
+        let c = node.input(2).filter(|_| product.beta.is_some());
+        let is_row = |c: ValueId| {
+            let ty = self.ty(c).filter(|ty| ty.shape.last() == Some(&ty.len()));
+            self.graph.constant(c).is_some() && ty.is_some_and(|ty| ty.len() == product.n)
+        };
+        self.ty(b)?;
+        let fits = product.alpha == 1.
+            && product.beta.is_none_or(|beta| beta == 1.)
+            && !product.is_transposed[0]
+            && c.is_none_or(is_row);
+        let reads = [a, b].into_iter().chain(c).collect();
+        fits.then_some((Head::Product(product, c), reads, Layout::Plain))
+    }
+
+    /// Begins with the operand that has the shape of the result.
+    fn element_wise(&self, node: &Node) -> Option<(Head, Vec<ValueId>, Layout)> {
+        let shape = &self.ty(node.output(0)?)?.shape;
+        let is_whole = |&(_, value): &(usize, ValueId)| {
+            self.graph.constant(value).is_none()
+                && self.ty(value).is_some_and(|ty| ty.shape == *shape)
+        };
+        let whole: Vec<ValueId> =
+            node.present_inputs().filter(is_whole).map(|(_, value)| value).collect();
+        let blocked = whole.iter().find(|&&value| self.layout(value) == Layout::Blocked);
+        let x = *blocked.or(whole.first())?;
+        Some((Head::Load, vec![x], self.layout(x)))
+    }
+
+    /// Adds element-wise nodes; returns the last one added. `first` has to be among them.
+    fn grow(&mut self, step: &mut Step, first: Option<NodeId>) -> Option<NodeId> {
+        let mut values = vec![step.output];
+        let mut links: Vec<(NodeId, Link)> = Vec::new();
+        let mut n_kept = 0;
+        let mut next: BTreeSet<NodeId> = match first {
+            Some(first) => BTreeSet::from([first]),
+            None => self.readers[step.output.index()].iter().copied().collect(),
+        };
+        while let Some(id) = next.pop_first() {
+            let is_free = !self.is_taken[id.index()] && !self.normalizations.contains_key(&id);
+            let link = is_free.then(|| self.link(step, &values, self.graph.node(id))).flatten();
+            let Some(link) = link.filter(|_| links.len() < MOST_LINKS) else { break };
+            let made = link.made;
+            links.push((id, link));
+            values.push(made);
+            next.extend(self.readers[made.index()].iter().copied());
+            let members: Vec<NodeId> = links.iter().map(|(id, _)| *id).collect();
+            // What a step loads is stored already.
+            let own = if first.is_some() { &values[1..] } else { &values[..] };
+            let (_, inner) = own.split_last().expect("a link was added");
+            if inner.iter().any(|&value| self.is_stored(value)) {
+                break;
+            }
+            let is_inside = |value: &ValueId| {
+                self.readers[value.index()].iter().all(|reader| members.contains(reader))
+            };
+            if inner.iter().all(is_inside) {
+                n_kept = links.len();
+            }
+        }
+        links.truncate(n_kept);
+        let last = links.last().map(|(id, _)| *id);
+        for (id, link) in links {
+            self.is_taken[id.index()] = true;
+            if let Action::Map(_) = link.action {
+                self.hide_constants(id);
+            }
+            step.output = link.made;
+            step.links.push(link);
+        }
+        let start = step.made.unwrap_or_else(|| step.reads[0]);
+        step.n_slots = assign_slots(start, &mut step.links);
+        last
+    }
+
+    /// Whether a value has to be the output of a step.
+    fn is_stored(&self, value: ValueId) -> bool {
+        self.graph.is_output(value) || self.visible.stored.contains(&value)
+    }
+
+    /// A node as a link behind `values`; `None` if it is none.
+    fn link(&self, step: &Step, values: &[ValueId], node: &Node) -> Option<Link> {
+        let made = node.output(0)?;
+        if self.ty(made)?.shape != step.shape {
+            return None;
+        }
+        let link = |from, action| Some(Link { made, from, to: 0, slot: 0, action });
+        match self.lower(node)? {
+            Lowering::Map(map) => {
+                let x = node.input(0).filter(|x| values.contains(x))?;
+                link(x, Action::Map(map))
+            }
+            Lowering::Zip(zip) => {
+                let (a, b) = (node.input(0)?, node.input(1)?);
+                let (from, other, side) = match (values.contains(&a), values.contains(&b)) {
+                    (true, true) if a == b => {
+                        return (zip == Zip::Mul).then(|| link(a, Action::Map(Map::Square)))?;
+                    }
+                    (true, true) => {
+                        return link(a, Action::Zip(zip, Operand::Slot(b, 0), Side::Right));
+                    }
+                    (true, false) => (a, b, Side::Right),
+                    (false, true) => (b, a, Side::Left),
+                    (false, false) => return None,
+                };
+                link(from, Action::Zip(zip, self.operand(step, other)?, side))
+            }
+            _ => None,
+        }
+    }
+
+    /// How a value outside of a step meets the step's.
+    fn operand(&self, step: &Step, value: ValueId) -> Option<Operand> {
+        let ty = self.ty(value)?;
+        let rank = step.shape.len();
+        let padded = rank.checked_sub(ty.shape.len())?;
+        let mut shape = vec![1; padded];
+        shape.extend(&ty.shape);
+        if ty.len() == 1 {
+            return Some(Operand::Scalar(value));
+        }
+        if shape == step.shape {
+            return Some(Operand::Whole(value));
+        }
+        match step.layout {
+            Layout::Blocked => {
+                let [batch, channels, plane] = image(&shape);
+                let fits = plane == 1 && channels == step.shape[1];
+                let fits = fits && (batch == 1 || batch == step.shape[0]);
+                fits.then_some(Operand::Channels(value))
+            }
+            Layout::Plain => {
+                let first = shape.iter().position(|&dim| dim != 1)?;
+                (shape[first..] == step.shape[first..]).then_some(Operand::Row(value))
+            }
+        }
+    }
+}
+
+/// Whether float constants are read when a step runs, not when it is planned.
+fn reads_constants(lowering: &Lowering) -> bool {
+    match lowering {
+        Lowering::Conv(_)
+        | Lowering::Product(_)
+        | Lowering::Zip(_)
+        | Lowering::Norm { .. }
+        | Lowering::Concat(_) => true,
+        Lowering::Map(_)
+        | Lowering::View
+        | Lowering::Permute(_)
+        | Lowering::Slice(_)
+        | Lowering::Pad { .. }
+        | Lowering::Softmax { .. }
+        | Lowering::MaxPool(_)
+        | Lowering::AveragePool { .. }
+        | Lowering::GlobalAveragePool
+        | Lowering::Resize { .. } => false,
+    }
+}

@@ -1,0 +1,121 @@
+//! The fast engine: a plan of kernels with what follows them element by element, images in blocks
+//! of channels, constants packed once, memory used again.
+//!
+//! Where there is no kernel for a node, its operator's `eval` runs. Every result is the same to the
+//! last bit on every machine and whatever else runs, because the kernels' are.
+
+mod chain;
+mod group;
+mod pass;
+mod plan;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::exec::fast::pass::Pass;
+use crate::exec::fast::plan::{Plan, Visible};
+use crate::exec::fast::pool::Pools;
+use crate::exec::reference::check_inputs;
+use crate::exec::{Changes, Engine, Keep, Prepared, Reference, RunError, Values};
+use crate::graph::{Graph, ValueId, infer};
+use crate::tensor::{Tensor, TensorType};
+
+/// Runs a graph as fast as it can.
+#[derive(Debug)]
+pub struct Fast<'g> {
+    graph: &'g Graph,
+    reference: Reference<'g>,
+    limit_bytes: usize,
+    /// Values that a pass with [`Keep::All`] stores.
+    observed: Vec<ValueId>,
+    constants: Vec<OnceLock<Prepared>>,
+    plans: Mutex<Vec<(Key, Arc<Plan>)>>,
+    pools: Pools,
+}
+
+/// What a plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    inputs: Vec<TensorType>,
+    keep: Keep,
+    /// Changed values that would be hidden otherwise.
+    hooked: Vec<ValueId>,
+}
+
+impl<'g> Fast<'g> {
+    /// No node may make more than `limit_bytes` at once. What is `observed` is there after a pass
+    /// that keeps all, besides whatever else the engine stores.
+    pub fn new(graph: &'g Graph, limit_bytes: usize, observed: &[ValueId]) -> Fast<'g> {
+        Fast {
+            graph,
+            reference: Reference::new(graph, limit_bytes),
+            limit_bytes,
+            observed: observed.to_vec(),
+            constants: (0..graph.n_values()).map(|_| OnceLock::new()).collect(),
+            plans: Mutex::default(),
+            pools: Pools::default(),
+        }
+    }
+
+    fn constant<'a>(&'a self, id: ValueId, changes: &'a Changes<'_>) -> Option<&'a Prepared> {
+        if let Some(changed) = changes.constants.get(&id) {
+            return Some(changed);
+        }
+        let constant = self.graph.constant(id)?;
+        let slot = &self.constants[id.index()];
+        Some(slot.get_or_init(|| Prepared::new(constant.tensor().clone())))
+    }
+
+    fn plan(&self, inputs: Vec<TensorType>, keep: Keep, changes: &Changes<'_>) -> Arc<Plan> {
+        let plain = self.find_plan(Key { inputs: inputs.clone(), keep, hooked: Vec::new() });
+        let changed = changes.hooks.keys().chain(changes.constants.keys()).copied();
+        let hooked: Vec<ValueId> = changed.filter(|id| plain.is_hidden[id.index()]).collect();
+        if hooked.is_empty() { plain } else { self.find_plan(Key { inputs, keep, hooked }) }
+    }
+
+    fn find_plan(&self, key: Key) -> Arc<Plan> {
+        let mut plans = self.plans.lock().expect("no planning panics");
+        if let Some((_, plan)) = plans.iter().find(|(known, _)| *known == key) {
+            return Arc::clone(plan);
+        }
+        let types = infer(self.graph, &key.inputs);
+        // What is observed is never hidden, or a pass that keeps it would round differently.
+        let seen = key.hooked.iter().chain(&self.observed).copied().collect();
+        let mut visible = Visible { seen, ..Visible::default() };
+        if key.keep == Keep::All {
+            visible.stored.extend(self.observed.iter().copied());
+        }
+        let plan = Arc::new(Plan::new(self.graph, &types, &visible, self.limit_bytes));
+        plans.push((key, Arc::clone(&plan)));
+        plan
+    }
+}
+
+impl Engine for Fast<'_> {
+    fn run(
+        &self,
+        inputs: &[Tensor],
+        changes: &Changes<'_>,
+        keep: Keep,
+    ) -> Result<Values, RunError> {
+        check_inputs(self.graph, inputs)?;
+        let types = inputs.iter().map(Tensor::ty).collect();
+        let plan = self.plan(types, keep, changes);
+        let mut pass = Pass::new(self, &plan, changes, None, keep);
+        pass.set_inputs(inputs);
+        pass.run()
+    }
+
+    fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError> {
+        let input = |input: &crate::graph::GraphInput| {
+            base.get(input.value).expect("`base` kept the inputs").ty()
+        };
+        let types = self.graph.inputs().iter().map(input).collect();
+        let plan = self.plan(types, Keep::Outputs, changes);
+        let mut pass = Pass::new(self, &plan, changes, Some(base), Keep::Outputs);
+        pass.rehook_inputs();
+        pass.run()
+    }
+}

@@ -1,0 +1,112 @@
+//! [`Plan`]: the steps of a pass for inputs of certain types.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exec::fast::chain::Link;
+use crate::exec::fast::group::Grouping;
+use crate::exec::values::Layout;
+use crate::graph::{Graph, NodeId, Types, ValueId};
+use crate::kernels::{BlockedConv, BlockedDepthwise};
+use crate::ops::{Lowering, Product};
+use crate::tensor::Tensor;
+
+/// What a pass does, in order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// Integers that follow from the types: shapes, axes.
+    pub(super) known: BTreeMap<ValueId, Tensor>,
+    /// For every value the last step that reads it.
+    pub(super) last_reader: Vec<Option<usize>>,
+    /// Whether a value is inside of something that is computed as one or a constant that became part
+    /// of the plan, so that no change of it can be seen.
+    pub(super) is_hidden: Vec<bool>,
+}
+
+/// One kernel, and the element-wise nodes that follow while its results are in cache.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) head: Head,
+    /// The last node of the head, for messages.
+    pub(super) node: NodeId,
+    /// All that the head reads.
+    pub(super) reads: Vec<ValueId>,
+    /// What the head makes; `None` if it only loads a value.
+    pub(super) made: Option<ValueId>,
+    pub(super) links: Vec<Link>,
+    /// Intermediate results of the links that are needed at once.
+    pub(super) n_slots: usize,
+    pub(super) output: ValueId,
+    pub(super) shape: Vec<usize>,
+    pub(super) layout: Layout,
+}
+
+#[derive(Debug)]
+pub(super) enum Head {
+    /// A node by its operator's `eval`; it may have any outputs.
+    Reference,
+    /// The first value read, in the layout of the step.
+    Load,
+    Conv(BlockedConv, Filters),
+    Depthwise(BlockedDepthwise, Filters),
+    Product(Product, Option<ValueId>),
+    /// With its scale and shift.
+    Norm(Norm, [Option<ValueId>; 2]),
+    /// Another kernel, of the values read.
+    Other(Lowering),
+}
+
+/// Rows of `n` elements are normalized.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Norm {
+    pub(super) n: usize,
+    pub(super) epsilon: f32,
+    pub(super) is_centered: bool,
+}
+
+/// The constants of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Filters {
+    pub(super) w: ValueId,
+    pub(super) bias: Option<ValueId>,
+    pub(super) groups: usize,
+}
+
+/// What keeps values apart.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Visible {
+    /// Values that are stored: each is the output of a step.
+    pub(super) stored: BTreeSet<ValueId>,
+    /// Values that may be changed: none of them is hidden.
+    pub(super) seen: BTreeSet<ValueId>,
+}
+
+impl Plan {
+    pub(super) fn new(graph: &Graph, types: &Types, visible: &Visible, limit_bytes: usize) -> Plan {
+        let grouping = Grouping::new(graph, types, visible, limit_bytes);
+        let (steps, known, is_hidden) = grouping.steps();
+        let mut last_reader = vec![None; graph.n_values()];
+        for (index, step) in steps.iter().enumerate() {
+            let operands = step.links.iter().filter_map(Link::operand);
+            let reads = step.reads.iter().copied().chain(operands);
+            reads.for_each(|value| last_reader[value.index()] = Some(index));
+        }
+        Plan { steps, known, last_reader, is_hidden }
+    }
+}
+
+impl Step {
+    /// The layout that the head wants of what it reads; `None` for any.
+    pub(super) fn wanted(&self) -> Option<Layout> {
+        match &self.head {
+            Head::Reference | Head::Other(Lowering::View) => None,
+            Head::Load | Head::Other(_) => Some(self.layout),
+            Head::Conv(conv, _) => Some(match conv.input() {
+                crate::kernels::ConvInput::Plain => Layout::Plain,
+                crate::kernels::ConvInput::Blocked => Layout::Blocked,
+            }),
+            Head::Depthwise(..) => Some(Layout::Blocked),
+            Head::Product(..) | Head::Norm(..) => Some(Layout::Plain),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The fast engine against the reference.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::exec::ValueHook;
+use crate::graph::testing::{Net, inputs, net};
+use crate::ops::AttrValue;
+
+struct Round;
+
+impl ValueHook for Round {
+    fn apply(&self, x: &mut [f32]) {
+        x.iter_mut().for_each(|x| *x = (*x * 16.).round_ties_even() / 16.);
+    }
+}
+
+fn ints(values: &[i64]) -> AttrValue {
+    AttrValue::Ints(values.to_vec())
+}
+
+fn conv(net: Net, x: &str, y: &str, w: [usize; 4], stride: i64) -> Net {
+    let weight = format!("{y}.w");
+    let pads = w[2] as i64 / 2;
+    net.weight(&weight, &w)
+        .node("Conv", &[x, &weight], y)
+        .attr("strides", ints(&[stride, stride]))
+        .attr("pads", ints(&[pads, pads, pads, pads]))
+}
+
+/// Convolutions of every kind, squeeze and excite, a residual sum, pools, a head.
+fn images() -> Graph {
+    let net = conv(net(&[("x", &[1, 3, 13, 11])]), "x", "stem", [20, 3, 3, 3], 2);
+    let net = net.scalar("zero", 0.).scalar("six", 6.).node("Clip", &["stem", "zero", "six"], "c1");
+    let net = conv(net, "c1", "wide", [40, 20, 1, 1], 1).node("HardSwish", &["wide"], "h1");
+    let net = conv(net, "h1", "depth", [40, 1, 5, 5], 1).attr("group", AttrValue::Int(40));
+    let net = net.node("Relu", &["depth"], "d1").node("GlobalAveragePool", &["d1"], "pooled");
+    let net = conv(net, "pooled", "squeezed", [10, 40, 1, 1], 1).node("Relu", &["squeezed"], "s1");
+    let net = conv(net, "s1", "excited", [40, 10, 1, 1], 1).node("HardSigmoid", &["excited"], "e1");
+    let net = conv(net.node("Mul", &["d1", "e1"], "scaled"), "scaled", "narrow", [20, 40, 1, 1], 1);
+    let net = net.node("Add", &["narrow", "c1"], "sum");
+    let net = conv(net, "sum", "grouped", [32, 20, 3, 3], 1).weight("bn", &[32, 1, 1]);
+    let net = net.node("Mul", &["grouped", "bn"], "affine").node("Sigmoid", &["affine"], "gate");
+    let net = net.node("Mul", &["affine", "gate"], "swish");
+    let net = net
+        .node("MaxPool", &["swish"], "max")
+        .attr("kernel_shape", ints(&[3, 2]))
+        .attr("strides", ints(&[2, 1]));
+    let net = conv(net, "max", "left", [16, 32, 3, 3], 1);
+    let net = conv(net, "max", "right", [24, 32, 1, 1], 1);
+    let net = net.node("Concat", &["left", "right"], "joined").attr("axis", AttrValue::Int(1));
+    net.node("GlobalAveragePool", &["joined"], "mean")
+        .node("Flatten", &["mean"], "flat")
+        .weight("fc", &[7, 40])
+        .weight("fc.b", &[7])
+        .node("Gemm", &["flat", "fc", "fc.b"], "logits")
+        .attr("transB", AttrValue::Int(1))
+        .scalar("cool", 0.001)
+        .node("Mul", &["logits", "cool"], "cooled")
+        .node("Softmax", &["cooled"], "y")
+        .outputs(&["y", "sum", "logits"])
+}
+
+/// A block of a transformer in small operators.
+fn tokens() -> Graph {
+    let net = net(&[("x", &[1, 9, 24])])
+        .i64s("last", &[-1])
+        .scalar("two", 2.)
+        .scalar("eps", 1e-5)
+        .weight("gamma", &[24])
+        .weight("beta", &[24])
+        .node("ReduceMean", &["x", "last"], "mean")
+        .node("Sub", &["x", "mean"], "centered")
+        .node("Pow", &["centered", "two"], "squared")
+        .node("ReduceMean", &["squared", "last"], "variance")
+        .node("Add", &["variance", "eps"], "shifted")
+        .node("Sqrt", &["shifted"], "deviation")
+        .node("Div", &["centered", "deviation"], "normal")
+        .node("Mul", &["normal", "gamma"], "scaled")
+        .node("Add", &["scaled", "beta"], "ln");
+    let head = |net: Net, name: &str| {
+        let [w, b, t, y, z] = ["w", "b", "t", "y", "z"].map(|part| format!("{name}.{part}"));
+        net.weight(&w, &[24, 24])
+            .weight(&b, &[24])
+            .node("MatMul", &["ln", &w], &t)
+            .node("Add", &[&b, &t], &y)
+            .node("Reshape", &[&y, "heads"], &z)
+    };
+    let net = head(head(head(net.i64s("heads", &[1, 9, 3, 8]), "q"), "k"), "v");
+    let perm = |net: Net, x: &str, y: &str, perm: &[i64]| {
+        net.node("Transpose", &[x], y).attr("perm", ints(perm))
+    };
+    let net = perm(net, "q.z", "q", &[0, 2, 1, 3]);
+    let net = perm(net, "k.z", "k", &[0, 2, 3, 1]);
+    let net = perm(net, "v.z", "v", &[0, 2, 1, 3])
+        .scalar("root", 2.83)
+        .weight("mask", &[1, 1, 1, 9])
+        .node("MatMul", &["q", "k"], "scores")
+        .node("Div", &["scores", "root"], "scaled_scores")
+        .node("Add", &["scaled_scores", "mask"], "masked")
+        .node("Softmax", &["masked"], "weights")
+        .node("MatMul", &["weights", "v"], "mixed");
+    perm(net, "mixed", "back", &[0, 2, 1, 3])
+        .i64s("flat", &[1, 9, 24])
+        .node("Reshape", &["back", "flat"], "attended")
+        .weight("up.w", &[24, 40])
+        .node("MatMul", &["attended", "up.w"], "up")
+        .scalar("sqrt2", std::f32::consts::SQRT_2)
+        .scalar("one", 1.)
+        .scalar("half", 0.5)
+        .node("Div", &["up", "sqrt2"], "g1")
+        .node("Erf", &["g1"], "g2")
+        .node("Add", &["g2", "one"], "g3")
+        .node("Mul", &["up", "g3"], "g4")
+        .node("Mul", &["g4", "half"], "gelu")
+        .weight("down.w", &[40, 24])
+        .node("MatMul", &["gelu", "down.w"], "down")
+        .node("Add", &["x", "down"], "y")
+        .outputs(&["y"])
+}
+
+fn outputs(graph: &Graph, values: &Values) -> Vec<Tensor> {
+    graph.outputs().iter().map(|&id| values.get(id).unwrap().clone()).collect()
+}
+
+/// Within 1e-5 of the largest element.
+#[track_caller]
+fn assert_close(name: &str, found: &Tensor, expected: &Tensor) {
+    assert_eq!(found.ty(), expected.ty());
+    if expected.dtype() != crate::tensor::DType::F32 {
+        return assert!(found == expected);
+    }
+    let expected = expected.slice::<f32>();
+    let largest = expected.iter().fold(0., |largest: f32, x| largest.max(x.abs()));
+    for (i, (found, expected)) in found.slice::<f32>().iter().zip(expected).enumerate() {
+        let is_close = (found - expected).abs() <= 1e-5 * largest;
+        assert!(
+            is_close,
+            "{name}: element {i} is {found}, expected {expected}, the largest is {largest}"
+        );
+    }
+}
+
+/// Hooks on some values and rounded copies of some constants.
+fn changes<'a>(graph: &Graph, is_chosen: impl Fn(usize) -> bool) -> Changes<'a> {
+    let mut changes = Changes::default();
+    for id in graph.value_ids().filter(|id| is_chosen(id.index())) {
+        match graph.constant(id).map(|constant| constant.tensor()) {
+            None => {
+                changes.hooks.insert(id, &Round as &dyn ValueHook);
+            }
+            Some(tensor) if tensor.dtype() == crate::tensor::DType::F32 => {
+                let mut tensor = tensor.clone();
+                Round.apply(tensor.slice_mut::<f32>());
+                changes.constants.insert(id, Arc::new(Prepared::new(tensor)));
+            }
+            Some(_) => {}
+        }
+    }
+    changes
+}
+
+/// Every third value, counted from somewhere, and every one of some single values.
+fn choices(graph: &Graph) -> Vec<Changes<'static>> {
+    let n = graph.n_values();
+    let every = |step: usize, start: usize| changes(graph, move |i| i % step == start);
+    let mut all: Vec<Changes<'static>> = vec![Changes::default(), every(1, 0)];
+    all.extend((0..3).map(|start| every(3, start)));
+    all.extend((0..n).map(|only| changes(graph, move |i| i == only)));
+    all
+}
+
+#[test]
+fn agrees_with_the_reference() {
+    for graph in [images(), tokens()] {
+        let observed: Vec<ValueId> = graph.value_ids().collect();
+        let fast = Fast::new(&graph, usize::MAX, &observed);
+        let reference = Reference::new(&graph, usize::MAX);
+        let inputs = inputs(&graph);
+        let all = fast.run(&inputs, &Changes::default(), Keep::All).unwrap();
+        let expected = reference.run(&inputs, &Changes::default(), Keep::All).unwrap();
+        for id in graph.value_ids() {
+            let (Some(found), Some(expected)) = (&all.0[id.index()], expected.get(id)) else {
+                continue;
+            };
+            assert_close(graph.value_name(id), &found.tensor(), expected);
+        }
+        // Without hooks: a value that the engines round differently may fall on another grid point.
+        for changes in choices(&graph).into_iter().filter(|changes| changes.hooks.is_empty()) {
+            let expected = reference.run(&inputs, &changes, Keep::Outputs).unwrap();
+            let found = fast.run(&inputs, &changes, Keep::Outputs).unwrap();
+            for &id in graph.outputs() {
+                let (found, expected) = (found.get(id).unwrap(), expected.get(id).unwrap());
+                assert_close(graph.value_name(id), found, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rerun_is_a_whole_run_with_the_same_changes_to_the_last_bit() {
+    for graph in [images(), tokens()] {
+        let inputs = inputs(&graph);
+        let all: Vec<ValueId> = graph.value_ids().collect();
+        for observed in [&all[..], &[]] {
+            let fast = Fast::new(&graph, usize::MAX, observed);
+            let base = fast.run(&inputs, &Changes::default(), Keep::All).unwrap();
+            for changes in choices(&graph) {
+                let whole = fast.run(&inputs, &changes, Keep::Outputs).unwrap();
+                let kept = fast.run(&inputs, &changes, Keep::All).unwrap();
+                let partial = fast.rerun(&base, &changes).unwrap();
+                let hooked: Vec<&str> = (changes.hooks.keys().chain(changes.constants.keys()))
+                    .map(|&id| graph.value_name(id))
+                    .collect();
+                let expected = outputs(&graph, &whole);
+                assert!(outputs(&graph, &partial) == expected, "rerun, changed {hooked:?}");
+                assert!(outputs(&graph, &kept) == expected, "keeping all, changed {hooked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_hook_changes_something() {
+    for graph in [images(), tokens()] {
+        let fast = Fast::new(&graph, usize::MAX, &[]);
+        let inputs = inputs(&graph);
+        let float = fast.run(&inputs, &Changes::default(), Keep::Outputs).unwrap();
+        for changes in choices(&graph).into_iter().filter(|changes| changes.hooks.len() == 1) {
+            let run = fast.run(&inputs, &changes, Keep::Outputs).unwrap();
+            let name = changes.hooks.keys().map(|&id| graph.value_name(id)).next();
+            assert!(outputs(&graph, &run) != outputs(&graph, &float), "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn observed_values_are_kept() {
+    let graph = images();
+    let observed = ["wide", "narrow", "sum"].map(|name| graph.find_value(name).unwrap());
+    let fast = Fast::new(&graph, usize::MAX, &observed);
+    let values = fast.run(&inputs(&graph), &Changes::default(), Keep::All).unwrap();
+    for id in observed {
+        let mut n_elements = 0;
+        assert!(values.for_each_part(id, |part| n_elements += part.len()));
+        let expected = values.0[id.index()].as_ref().unwrap().tensor().len();
+        assert_eq!(n_elements, expected, "{}", graph.value_name(id));
+    }
+}
+
+#[test]
+fn errors_are_those_of_the_reference() {
+    let graph =
+        net(&[("x", &[2, 3]), ("z", &[2, 4])]).node("Add", &["x", "z"], "y").outputs(&["y"]);
+    let error = |engine: &dyn Engine, inputs: &[Tensor]| {
+        engine.run(inputs, &Changes::default(), Keep::Outputs).unwrap_err().to_string()
+    };
+    let engines = |limit: usize| (Fast::new(&graph, limit, &[]), Reference::new(&graph, limit));
+    let (fast, reference) = engines(usize::MAX);
+    assert_eq!(error(&fast, &inputs(&graph)), error(&reference, &inputs(&graph)));
+    assert_eq!(error(&fast, &[]), error(&reference, &[]));
+    let graph = images();
+    let fast = Fast::new(&graph, 255, &[]);
+    let reference = Reference::new(&graph, 255);
+    assert_eq!(error(&fast, &inputs(&graph)), error(&reference, &inputs(&graph)));
+}
