@@ -3,6 +3,7 @@
 //! Kernels take plain slices and checked geometry: they index freely and know nothing of attributes
 //! or errors. None of them starts a thread.
 
+mod bin_counts;
 mod conv;
 mod conv_transpose;
 mod depthwise;
@@ -14,6 +15,7 @@ mod quantization_error;
 mod sums;
 mod window;
 
+pub use bin_counts::BinCounts;
 pub use conv::{ConvShape, conv};
 pub use conv_transpose::conv_transpose;
 pub use dispatch::Level;
