@@ -4,6 +4,7 @@
 //! or errors. None of them starts a thread.
 
 mod bin_counts;
+mod binned_error;
 mod conv;
 mod conv_transpose;
 mod depthwise;
@@ -16,6 +17,7 @@ mod sums;
 mod window;
 
 pub use bin_counts::BinCounts;
+pub use binned_error::{BinArrays, GRIDS, Grids, binned_error};
 pub use conv::{ConvShape, conv};
 pub use conv_transpose::conv_transpose;
 pub use dispatch::Level;
