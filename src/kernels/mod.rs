@@ -25,5 +25,5 @@ pub use exact::{exact_conv, exact_product};
 pub use fake_quantize::{fake_quantize, fake_quantize_per_channel, quantize};
 pub use product::add_product;
 pub use quantization_error::quantization_error;
-pub use sums::{moments, sum, sum_squared_difference, sum_squares};
+pub use sums::{largest_magnitude, moments, sum, sum_squared_difference, sum_squares};
 pub use window::Axis;

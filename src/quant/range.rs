@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::kernels::{self, BinArrays, GRIDS, Grids};
+use crate::quant::encoding::scale_and_zero_point;
 use crate::quant::histogram::{Bin, Histogram};
 use crate::quant::{Bits, Encoding, Range, Scheme};
 
@@ -73,7 +74,7 @@ pub fn activation_range(
 
 /// The symmetric range of one channel of a weight.
 pub fn weight_range(method: RangeMethod, bits: Bits, scheme: Scheme, weights: &[f32]) -> Range {
-    let max_abs = weights.iter().fold(0_f32, |max, w| max.max(w.abs()));
+    let max_abs = kernels::largest_magnitude(weights);
     let limit = match method {
         RangeMethod::MinMax => max_abs,
         RangeMethod::Percentile(p) => abs_percentile(weights, p),
@@ -250,14 +251,14 @@ fn least_error_clip(weights: &[f32], bits: Bits, scheme: Scheme, max_abs: f32) -
     }
     let (q_min, q_max) = scheme.limits(bits);
     let limit = |ratio: f64| (f64::from(max_abs) * ratio) as f32;
-    let error = |ratio: f64| {
+    let error = |ratio: f64, least: f64| {
         let range = Range::new(-limit(ratio), limit(ratio));
-        let scale = Encoding::new(bits, scheme, None, &[range]).scales[0];
-        kernels::quantization_error(weights, scale, q_min, q_max)
+        let (scale, _) = scale_and_zero_point(bits, scheme, range);
+        kernels::quantization_error(weights, scale, q_min, q_max, least)
     };
-    let mut best = (1., error(1.));
+    let mut best = (1., error(1., f64::INFINITY));
     let attempt = |best: &mut (f64, f64), ratio: f64| {
-        let error = error(ratio);
+        let error = error(ratio, best.1);
         if error < best.1 {
             *best = (ratio, error);
         }
