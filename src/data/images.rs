@@ -92,19 +92,27 @@ impl Images {
     fn normalize(&self, pixels: &Pixels) -> (Vec<usize>, Vec<f32>) {
         let n = pixels.channels;
         let ([height, width], at, fill) = self.placed(pixels.size);
-        let (shape, [step_c, step_y, step_x]) = match self.preprocessing.layout {
-            Layout::Nchw => (vec![1, n, height, width], [height * width, width, 1]),
-            Layout::Nhwc => (vec![1, height, width, n], [1, width * n, n]),
+        let shape = match self.preprocessing.layout {
+            Layout::Nchw => vec![1, n, height, width],
+            Layout::Nhwc => vec![1, height, width, n],
         };
         let mut out = vec![fill; n * height * width];
-        let reversed = self.preprocessing.channels == Channels::Bgr;
+        let from = |c| if self.preprocessing.channels == Channels::Bgr { n - 1 - c } else { c };
         let rows = pixels.values.chunks_exact(pixels.size[1] * n);
         for (y, row) in rows.enumerate() {
-            for (x, pixel) in row.chunks_exact(n).enumerate() {
-                let start = (at[0] + y) * step_y + (at[1] + x) * step_x;
-                for (c, values) in self.values.iter().enumerate() {
-                    let value = pixel[if reversed { n - 1 - c } else { c }];
-                    out[start + c * step_c] = values[usize::from(value)];
+            let start = (at[0] + y) * width + at[1];
+            for (c, values) in self.values.iter().enumerate() {
+                let seen =
+                    row[from(c)..].iter().step_by(n).map(|&pixel| values[usize::from(pixel)]);
+                match self.preprocessing.layout {
+                    Layout::Nchw => {
+                        let out = &mut out[c * height * width + start..][..pixels.size[1]];
+                        out.iter_mut().zip(seen).for_each(|(out, value)| *out = value);
+                    }
+                    Layout::Nhwc => {
+                        let out = out[start * n + c..].iter_mut().step_by(n);
+                        out.zip(seen).for_each(|(out, value)| *out = value);
+                    }
                 }
             }
         }
@@ -229,8 +237,10 @@ fn crop(pixels: &Pixels, size: [usize; 2]) -> Option<Pixels> {
     let top = pixels.size[0].checked_sub(size[0])? / 2;
     let left = pixels.size[1].checked_sub(size[1])? / 2;
     let n = pixels.channels;
-    let rows = pixels.values.chunks_exact(pixels.size[1] * n).skip(top).take(size[0]);
-    let values = rows.flat_map(|row| &row[left * n..][..size[1] * n]).copied().collect();
+    let mut values = Vec::with_capacity(size[0] * size[1] * n);
+    for row in pixels.values.chunks_exact(pixels.size[1] * n).skip(top).take(size[0]) {
+        values.extend_from_slice(&row[left * n..][..size[1] * n]);
+    }
     Some(Pixels { size, channels: n, values })
 }
 

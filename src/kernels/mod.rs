@@ -14,6 +14,7 @@ mod fake_quantize;
 mod product;
 mod quantization_error;
 mod sums;
+mod weighted;
 mod window;
 
 pub use bin_counts::BinCounts;
@@ -26,4 +27,5 @@ pub use fake_quantize::{fake_quantize, fake_quantize_per_channel, quantize};
 pub use product::add_product;
 pub use quantization_error::quantization_error;
 pub use sums::{largest_magnitude, moments, sum, sum_squared_difference, sum_squares};
+pub use weighted::{FRACTION_BITS, PixelWindow, weighted_pixels, weighted_row};
 pub use window::Axis;
