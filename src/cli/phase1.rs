@@ -89,7 +89,10 @@ impl Samples {
         resources: Resources,
     ) -> anyhow::Result<Network> {
         let first = self.feed().inputs(0)?;
-        Ok(Network::of_sample(model, &first, settings, resources)?)
+        let network = Network::of_sample(model, &first, settings, resources)?;
+        // Samples are read for the ranges, for Phase 1 and for what a search measures.
+        self.data.hold(network.spare_bytes(resources) / 2);
+        Ok(network)
     }
 
     /// How many there are, and what was chosen by default.

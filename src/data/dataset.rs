@@ -25,7 +25,8 @@ pub struct Options {
 
 /// The samples of a network: a tensor for each input.
 ///
-/// Nothing is held but names; samples are read from any number of threads. Cheap to clone.
+/// Nothing is held but names, unless it is asked to; samples are read from any number of threads.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// In the order of the network's inputs.
@@ -160,6 +161,11 @@ impl Dataset {
             all.update(content.finalize());
         }
         Ok(all.finalize().into())
+    }
+
+    /// Lets decoded images be kept, up to so many bytes, for those who read samples repeatedly.
+    pub fn hold(&self, bytes: usize) {
+        self.columns.iter().for_each(|column| column.hold(bytes / self.columns.len()));
     }
 
     /// What is done to images, if there are any.

@@ -3,7 +3,9 @@
 //! Pixels are taken as they are stored: the orientation that a camera noted is not applied, as
 //! Pillow does not apply it either. Alpha is dropped, 16 bits become 8.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
@@ -38,6 +40,14 @@ pub(super) struct Images {
     preprocessing: Preprocessing,
     /// The network's value for each pixel value, by channel in the network's order.
     values: Vec<[f32; 256]>,
+    held: Mutex<Held>,
+}
+
+/// Images that were decoded, as the network sees them.
+#[derive(Debug, Default)]
+struct Held {
+    pixels: BTreeMap<usize, Arc<Pixels>>,
+    room_bytes: usize,
 }
 
 impl Images {
@@ -59,7 +69,26 @@ impl Images {
             std::array::from_fn(|pixel| ((pixel as f64 / 255. - mean) / std) as f32)
         });
         let values = values.collect();
-        Ok((Images { input: input.clone(), files, preprocessing, values }, defaults))
+        Ok((
+            Images { input: input.clone(), files, preprocessing, values, held: Mutex::default() },
+            defaults,
+        ))
+    }
+
+    /// What [`Images::see`] gives, from those that are held, or held from now on if there is room.
+    fn seen(&self, index: usize) -> Result<Arc<Pixels>, DataError> {
+        let held = || self.held.lock().expect("nothing that holds this panics");
+        if let Some(pixels) = held().pixels.get(&index) {
+            return Ok(pixels.clone());
+        }
+        let pixels = Arc::new(self.see(&self.files[index])?);
+        let mut held = held();
+        if let Some(room_bytes) = held.room_bytes.checked_sub(pixels.values.len())
+            && held.pixels.insert(index, pixels.clone()).is_none()
+        {
+            held.room_bytes = room_bytes;
+        }
+        Ok(pixels)
     }
 
     /// The part of the image that the network sees, in its final size but for padding.
@@ -92,19 +121,27 @@ impl Images {
     fn normalize(&self, pixels: &Pixels) -> (Vec<usize>, Vec<f32>) {
         let n = pixels.channels;
         let ([height, width], at, fill) = self.placed(pixels.size);
-        let (shape, [step_c, step_y, step_x]) = match self.preprocessing.layout {
-            Layout::Nchw => (vec![1, n, height, width], [height * width, width, 1]),
-            Layout::Nhwc => (vec![1, height, width, n], [1, width * n, n]),
+        let shape = match self.preprocessing.layout {
+            Layout::Nchw => vec![1, n, height, width],
+            Layout::Nhwc => vec![1, height, width, n],
         };
         let mut out = vec![fill; n * height * width];
-        let reversed = self.preprocessing.channels == Channels::Bgr;
+        let from = |c| if self.preprocessing.channels == Channels::Bgr { n - 1 - c } else { c };
         let rows = pixels.values.chunks_exact(pixels.size[1] * n);
         for (y, row) in rows.enumerate() {
-            for (x, pixel) in row.chunks_exact(n).enumerate() {
-                let start = (at[0] + y) * step_y + (at[1] + x) * step_x;
-                for (c, values) in self.values.iter().enumerate() {
-                    let value = pixel[if reversed { n - 1 - c } else { c }];
-                    out[start + c * step_c] = values[usize::from(value)];
+            let start = (at[0] + y) * width + at[1];
+            for (c, values) in self.values.iter().enumerate() {
+                let seen =
+                    row[from(c)..].iter().step_by(n).map(|&pixel| values[usize::from(pixel)]);
+                match self.preprocessing.layout {
+                    Layout::Nchw => {
+                        let out = &mut out[c * height * width + start..][..pixels.size[1]];
+                        out.iter_mut().zip(seen).for_each(|(out, value)| *out = value);
+                    }
+                    Layout::Nhwc => {
+                        let out = out[start * n + c..].iter_mut().step_by(n);
+                        out.zip(seen).for_each(|(out, value)| *out = value);
+                    }
                 }
             }
         }
@@ -151,7 +188,7 @@ impl Column for Images {
 
     fn read(&self, index: usize) -> Result<Tensor, DataError> {
         let file = &self.files[index];
-        let pixels = self.see(file)?;
+        let pixels = self.seen(index)?;
         let (size, ..) = self.placed(pixels.size);
         if !self.fits(size) {
             return Err(self.wrong_size(file, size));
@@ -178,6 +215,11 @@ impl Column for Images {
 
     fn preprocessing(&self) -> Option<&Preprocessing> {
         Some(&self.preprocessing)
+    }
+
+    fn hold(&self, bytes: usize) {
+        let mut held = self.held.lock().expect("nothing that holds this panics");
+        *held = Held { pixels: BTreeMap::new(), room_bytes: bytes };
     }
 }
 
@@ -229,8 +271,10 @@ fn crop(pixels: &Pixels, size: [usize; 2]) -> Option<Pixels> {
     let top = pixels.size[0].checked_sub(size[0])? / 2;
     let left = pixels.size[1].checked_sub(size[1])? / 2;
     let n = pixels.channels;
-    let rows = pixels.values.chunks_exact(pixels.size[1] * n).skip(top).take(size[0]);
-    let values = rows.flat_map(|row| &row[left * n..][..size[1] * n]).copied().collect();
+    let mut values = Vec::with_capacity(size[0] * size[1] * n);
+    for row in pixels.values.chunks_exact(pixels.size[1] * n).skip(top).take(size[0]) {
+        values.extend_from_slice(&row[left * n..][..size[1] * n]);
+    }
     Some(Pixels { size, channels: n, values })
 }
 
@@ -289,6 +333,27 @@ mod tests {
         let image = image::RgbImage::from_raw(2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
         image.save(dir.path().join("a.png")).unwrap();
         dir
+    }
+
+    #[test]
+    fn held_images_are_not_decoded_again() {
+        let dir = two_pixels();
+        std::fs::copy(dir.path().join("a.png"), dir.path().join("b.png")).unwrap();
+        let images = images(dir.path(), [0, 3, 1, 2], raw());
+        let first = images.read(0).unwrap();
+        // Room for one of two images of six bytes.
+        images.hold(11);
+        assert_eq!(
+            [0, 1, 0].map(|index| images.read(index).unwrap()),
+            [0; 3].map(|_| first.clone())
+        );
+        for name in ["a.png", "b.png"] {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(images.read(0).unwrap(), first);
+        assert!(images.read(1).is_err());
+        images.hold(0);
+        assert!(images.read(0).is_err());
     }
 
     #[test]

@@ -99,4 +99,7 @@ trait Column: fmt::Debug + Send + Sync {
     fn preprocessing(&self) -> Option<&Preprocessing> {
         None
     }
+
+    /// Lets it keep that many bytes of what is costly to read.
+    fn hold(&self, _bytes: usize) {}
 }

@@ -9,15 +9,8 @@
 //! at one half.
 
 use crate::data::Filter;
+use crate::kernels::{FRACTION_BITS, PixelWindow, weighted_pixels, weighted_row};
 use crate::pixels::Pixels;
-
-const FRACTION_BITS: u32 = 22;
-
-/// The part of the input that one output pixel sees.
-struct Window {
-    first: usize,
-    weights: Vec<i32>,
-}
 
 impl Filter {
     /// Half the width at scale 1.
@@ -43,17 +36,12 @@ impl Filter {
 /// `size` is height and width, at least 1.
 pub(super) fn resize(pixels: &Pixels, size: [usize; 2], filter: Filter) -> Pixels {
     let [height, width] = size;
-    let mut out = pixels.clone();
-    if out.size[1] != width {
-        out = along_rows(&out, width, filter);
-    }
-    if out.size[0] != height {
-        out = along_columns(&out, height, filter);
-    }
-    out
+    let wide = (pixels.size[1] != width).then(|| along_rows(pixels, width, filter));
+    let wide = wide.as_ref().unwrap_or(pixels);
+    if wide.size[0] == height { wide.clone() } else { along_columns(wide, height, filter) }
 }
 
-fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
+fn windows(from: usize, to: usize, filter: Filter) -> Vec<PixelWindow> {
     let scale = from as f64 / to as f64;
     let widened = scale.max(1.);
     let support = filter.support() * widened;
@@ -67,7 +55,7 @@ fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
         let one = f64::from(1 << FRACTION_BITS);
         // Pillow rounds halves away from zero; so does `round`.
         let fixed = |weight: &f64| (weight / sum * one).round() as i32;
-        Window { first, weights: weights.iter().map(fixed).collect() }
+        PixelWindow { first, weights: weights.iter().map(fixed).collect() }
     };
     (0..to).map(window).collect()
 }
@@ -75,37 +63,21 @@ fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
 fn along_rows(pixels: &Pixels, width: usize, filter: Filter) -> Pixels {
     let Pixels { size: [height, from], channels, ref values } = *pixels;
     let windows = windows(from, width, filter);
-    let mut out = Vec::with_capacity(height * width * channels);
-    for row in values.chunks_exact(from * channels) {
-        for window in &windows {
-            let seen = &row[window.first * channels..];
-            for c in 0..channels {
-                let pixels = seen[c..].iter().step_by(channels);
-                out.push(round(pixels.zip(&window.weights).map(|(&x, &w)| i32::from(x) * w).sum()));
-            }
-        }
-    }
+    let mut out = vec![0; height * width * channels];
+    let rows = values.chunks_exact(from * channels).zip(out.chunks_exact_mut(width * channels));
+    rows.for_each(|(row, out)| weighted_pixels(row, channels, &windows, out));
     Pixels { size: [height, width], channels, values: out }
 }
 
 fn along_columns(pixels: &Pixels, height: usize, filter: Filter) -> Pixels {
     let Pixels { size: [from, width], channels, ref values } = *pixels;
     let row_len = width * channels;
-    let mut out = Vec::with_capacity(height * row_len);
+    let mut out = vec![0; height * row_len];
     let mut sums = vec![0; row_len];
-    for window in windows(from, height, filter) {
-        sums.fill(0);
-        let rows = values.chunks_exact(row_len).skip(window.first);
-        for (row, &weight) in rows.zip(&window.weights) {
-            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += i32::from(x) * weight);
-        }
-        out.extend(sums.iter().map(|&sum| round(sum)));
-    }
+    let windows = windows(from, height, filter);
+    let rows = windows.iter().zip(out.chunks_exact_mut(row_len));
+    rows.for_each(|(window, out)| weighted_row(values, window, &mut sums, out));
     Pixels { size: [height, width], channels, values: out }
-}
-
-fn round(sum: i32) -> u8 {
-    ((sum + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Kernels take plain slices and checked geometry: they index freely and know nothing of attributes
 //! or errors. None of them starts a thread.
 
+mod bin_counts;
+mod binned_error;
 mod blocked;
 mod blocked_conv;
 mod blocked_depthwise;
@@ -29,9 +31,12 @@ mod softmax;
 mod sums;
 mod sweep;
 mod tile;
+mod weighted;
 mod window;
 mod zip;
 
+pub use bin_counts::BinCounts;
+pub use binned_error::{BinArrays, GRIDS, Grids, binned_error};
 pub use blocked::{blocked_len, to_blocked, to_plain};
 pub use blocked_conv::{BlockedConv, ConvInput};
 pub use blocked_depthwise::BlockedDepthwise;
@@ -54,6 +59,7 @@ pub use product::add_product;
 pub use quantization_error::quantization_error;
 pub use simd::LANES;
 pub use softmax::{log_softmax_rows, softmax_rows};
-pub use sums::{moments, sum, sum_squared_difference, sum_squares};
+pub use sums::{largest_magnitude, moments, sum, sum_squared_difference, sum_squares};
+pub use weighted::{FRACTION_BITS, PixelWindow, weighted_pixels, weighted_row};
 pub use window::Axis;
 pub use zip::{Operand, Side, Zip, zip_in_place};

@@ -54,6 +54,20 @@ multiversion! {
     }
 }
 
+multiversion! {
+    /// The largest `|x[i]|`, of those that are no NaN; 0 of none.
+    pub fn largest_magnitude(x: &[f32]) -> f32 {
+        let mut lanes = [0_f32; LANES];
+        let (blocks, rest) = x.as_chunks::<LANES>();
+        let larger = |lane: &mut f32, x: f32| *lane = if *lane < x.abs() { x.abs() } else { *lane };
+        for block in blocks {
+            lanes.iter_mut().zip(block).for_each(|(lane, &x)| larger(lane, x));
+        }
+        lanes.iter_mut().zip(rest).for_each(|(lane, &x)| larger(lane, x));
+        lanes.into_iter().fold(0., f32::max)
+    }
+}
+
 /// `sum of f(x[i] - shift)`
 #[inline(always)]
 fn sum_shifted(x: &[f32], shift: f64, f: impl Fn(f64) -> f64) -> f64 {
@@ -121,6 +135,18 @@ mod tests {
     fn moments_of_few() {
         let found = at_each_level(|| moments(&[1., 2., 3., 6.]));
         assert!(found.iter().all(|(_, moments)| *moments == (3., 3.5)), "{found:?}");
+    }
+
+    #[test]
+    fn largest() {
+        for n in [0, 1, 15, 16, 17, 100] {
+            let mut x = wave(n, 0.7);
+            let plain = x.iter().fold(0_f32, |max, x| max.max(x.abs()));
+            x.push(f32::NAN);
+            let found = at_each_level(|| largest_magnitude(&x));
+            assert!(found.iter().all(|(_, largest)| *largest == plain), "{found:?}, {plain}");
+        }
+        assert_eq!(largest_magnitude(&[1., f32::NEG_INFINITY]), f32::INFINITY);
     }
 
     #[test]

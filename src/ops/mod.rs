@@ -229,7 +229,7 @@ pub fn all() -> impl Iterator<Item = &'static OpDef> {
 
 /// The newest definition of `name` that is not newer than `opset`.
 pub fn find(domain: &str, name: &str, opset: u16) -> Option<&'static OpDef> {
-    let defs = all().filter(|def| def.domain == domain && def.name == name);
+    let defs = all().filter(|def| def.name == name && def.domain == domain);
     defs.filter(|def| def.since <= opset).max_by_key(|def| def.since)
 }
 

@@ -86,17 +86,28 @@ impl Network {
 
     /// How many passes' activations are held at once.
     fn block(&self, resources: Resources) -> Result<usize, PipelineError> {
-        let types = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
-        let per_pass: usize =
-            types.filter_map(|id| self.types.get(id)).map(|ty| ty.size_bytes()).sum();
-        // A measurement on top of a pass recomputes at most as much again.
-        let (needed, limit) = (2 * per_pass, resources.memory_bytes);
+        let (needed, limit) = (self.measuring_bytes(), resources.memory_bytes);
         if limit < needed {
             return Err(PipelineError::Memory { needed, limit });
         }
         let threads = rayon::current_num_threads();
         let affordable = (limit / needed.max(1)).max(1);
         Ok(resources.batch.unwrap_or(2 * threads).clamp(1, affordable))
+    }
+
+    /// What may be held besides the activations that are held at once.
+    pub fn spare_bytes(&self, resources: Resources) -> usize {
+        let held = self.block(resources).map(|block| block * self.measuring_bytes());
+        held.map_or(0, |held| resources.memory_bytes.saturating_sub(held))
+    }
+
+    /// For one pass and a measurement from there on.
+    fn measuring_bytes(&self) -> usize {
+        let types = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
+        let per_pass: usize =
+            types.filter_map(|id| self.types.get(id)).map(|ty| ty.size_bytes()).sum();
+        // A measurement on top of a pass recomputes at most as much again.
+        2 * per_pass
     }
 }
 

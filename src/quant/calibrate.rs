@@ -105,9 +105,8 @@ impl Calibration<'_> {
             let values =
                 values.map_err(|source| CalibrationError::Run { sample: sample(), source })?;
             for (&value, &class) in self.placement.activations.iter().zip(&class) {
-                let mut seen = Histogram::default();
-                values.for_each_part(value, |elements| seen.add(elements));
-                histograms[class].lock().expect("no counting panics").merge(&seen);
+                let histogram = &histograms[class];
+                values.for_each_part(value, |elements| Histogram::add_shared(histogram, elements));
             }
             progress.advance(1);
             Ok(())
@@ -211,10 +210,10 @@ impl Calibration<'_> {
 
     /// The elements of each slice along `axis`, or all of them.
     fn channels(&self, value: ValueId, axis: Option<usize>) -> Vec<Vec<f32>> {
-        let constant = self.graph.constant(value).expect("weights are constants");
-        let Some(axis) = axis else { return vec![self.constant(value).to_vec()] };
-        let slices = constant.tensor().view::<f32>();
-        slices.axis_iter(ndarray::Axis(axis)).map(|slice| slice.iter().copied().collect()).collect()
+        let elements = self.constant(value);
+        let Some(axis) = axis else { return vec![elements.to_vec()] };
+        let shape = &self.graph.constant(value).expect("weights are constants").ty().shape;
+        slices(elements, shape[axis], shape[axis + 1..].iter().product())
     }
 
     /// The weight scales below which a bias would overflow int32 at the finest activation scale:
@@ -251,5 +250,38 @@ impl Calibration<'_> {
     fn constant(&self, value: ValueId) -> &[f32] {
         let constant = self.graph.constant(value).expect("weights are constants");
         constant.tensor().slice::<f32>()
+    }
+}
+
+/// `elements` are `[outer, n_slices, inner]`; the elements of each slice, in their order.
+fn slices(elements: &[f32], n_slices: usize, inner: usize) -> Vec<Vec<f32>> {
+    let outer = elements.len() / (n_slices * inner).max(1);
+    let mut slices = vec![Vec::with_capacity(outer * inner); n_slices];
+    // As many slices at a time as a cache line has elements: each line is read once.
+    for (block, slices) in slices.chunks_mut(16).enumerate() {
+        for row in elements.chunks_exact((n_slices * inner).max(1)) {
+            let parts = row[block * 16 * inner..].chunks_exact(inner.max(1));
+            slices.iter_mut().zip(parts).for_each(|(slice, part)| slice.extend_from_slice(part));
+        }
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array3, Axis};
+
+    use super::*;
+
+    #[test]
+    fn slices_are_those_along_the_axis() {
+        for [outer, n, inner] in [[1, 3, 4], [3, 5, 1], [2, 33, 3], [4, 1, 2], [2, 0, 3], [0, 2, 3]]
+        {
+            let elements: Vec<f32> = (0..outer * n * inner).map(|i| i as f32).collect();
+            let array = Array3::from_shape_vec([outer, n, inner], elements.clone()).unwrap();
+            let expected: Vec<Vec<f32>> =
+                array.axis_iter(Axis(1)).map(|slice| slice.iter().copied().collect()).collect();
+            assert_eq!(slices(&elements, n, inner), expected);
+        }
     }
 }

@@ -121,7 +121,8 @@ impl Encoding {
     }
 }
 
-fn scale_and_zero_point(bits: Bits, scheme: Scheme, range: Range) -> (f32, i32) {
+/// Of one range.
+pub(super) fn scale_and_zero_point(bits: Bits, scheme: Scheme, range: Range) -> (f32, i32) {
     let (q_min, q_max) = scheme.limits(bits);
     if scheme.symmetric {
         return (scale_of(f64::from(range.max_abs()), q_max), 0);

@@ -4,9 +4,23 @@
 //! half of the f32), so it is 0.8 % wide or less. Counts are integers: their sum does not depend on
 //! the order of samples. Memory grows with the exponents that occur, not with the samples.
 
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+use crate::kernels::BinCounts;
+
 /// Bins that share sign and exponent.
 const BLOCK: usize = 128;
 const N_BLOCKS: usize = (1 << 16) / BLOCK;
+/// The block of infinity and NaN, of either sign.
+const NOT_FINITE: usize = 255;
+/// Values that are put in their bins one by one: for so few, counters are not worth emptying.
+const FEW: usize = 1024;
+
+thread_local! {
+    /// Empty between uses.
+    static COUNTS: RefCell<BinCounts> = RefCell::default();
+}
 
 /// Counts of values by bin, with the exact least and largest.
 #[derive(Debug, Clone)]
@@ -38,27 +52,73 @@ impl Default for Histogram {
 
 impl Histogram {
     pub fn add(&mut self, values: &[f32]) {
+        if values.len() <= FEW {
+            return self.add_few(values);
+        }
+        for part in values.chunks(BinCounts::MAX_LEN) {
+            COUNTS.with_borrow_mut(|counts| {
+                counts.add(part);
+                self.take(counts);
+            });
+        }
+    }
+
+    /// Adds to a histogram that several threads add to; none waits while another counts.
+    pub fn add_shared(histogram: &Mutex<Histogram>, values: &[f32]) {
+        let lock = || histogram.lock().expect("nothing that holds a histogram panics");
+        if values.len() <= FEW {
+            return lock().add_few(values);
+        }
+        for part in values.chunks(BinCounts::MAX_LEN) {
+            COUNTS.with_borrow_mut(|counts| {
+                counts.add(part);
+                lock().take(counts);
+            });
+        }
+    }
+
+    fn add_few(&mut self, values: &[f32]) {
         for &x in values {
             if !x.is_finite() {
                 self.n_not_finite += 1;
                 continue;
             }
-            self.min = if x < self.min { x } else { self.min };
-            self.max = if self.max < x { x } else { self.max };
+            self.include(x, x);
             let bin = (x.to_bits() >> 16) as usize;
-            let block = self.blocks[bin / BLOCK].get_or_insert_with(|| Box::new([0; BLOCK]));
-            block[bin % BLOCK] += 1;
+            self.block(bin / BLOCK)[bin % BLOCK] += 1;
         }
     }
 
+    fn take(&mut self, counts: &mut BinCounts) {
+        if let Some((min, max)) = counts.extremes() {
+            self.include(min, max);
+        }
+        counts.take(|index, counts| {
+            let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+            if index % (N_BLOCKS / 2) == NOT_FINITE {
+                self.n_not_finite += sum;
+            } else if 0 < sum {
+                let counts = counts.iter().map(|&count| u64::from(count));
+                self.block(index).iter_mut().zip(counts).for_each(|(mine, more)| *mine += more);
+            }
+        });
+    }
+
+    fn include(&mut self, min: f32, max: f32) {
+        self.min = if min < self.min { min } else { self.min };
+        self.max = if self.max < max { max } else { self.max };
+    }
+
+    fn block(&mut self, index: usize) -> &mut [u64; BLOCK] {
+        self.blocks[index].get_or_insert_with(|| Box::new([0; BLOCK]))
+    }
+
     pub fn merge(&mut self, other: &Histogram) {
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
+        self.include(other.min, other.max);
         self.n_not_finite += other.n_not_finite;
-        for (mine, theirs) in self.blocks.iter_mut().zip(&other.blocks) {
+        for (index, theirs) in other.blocks.iter().enumerate() {
             let Some(theirs) = theirs else { continue };
-            let mine = mine.get_or_insert_with(|| Box::new([0; BLOCK]));
-            mine.iter_mut().zip(theirs.iter()).for_each(|(mine, theirs)| *mine += theirs);
+            self.block(index).iter_mut().zip(theirs.iter()).for_each(|(mine, more)| *mine += more);
         }
     }
 
@@ -127,5 +187,23 @@ mod tests {
         whole.add(&[-4., 2., 3., 2., 1.]);
         b.merge(&a);
         assert_eq!(b.bins(), whole.bins());
+    }
+
+    #[test]
+    fn many_are_counted_as_few_are() {
+        let wave = |i: u32| (i as f32 * 0.37).sin() * (i as f32 * 0.01).exp2();
+        let mut values: Vec<f32> = (0..3000).map(wave).collect();
+        values.extend([f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0., -0., 1e-40]);
+        let (mut many, mut few) = (Histogram::default(), Histogram::default());
+        let shared = Mutex::default();
+        many.add(&values);
+        values.chunks(7).for_each(|some| few.add(some));
+        Histogram::add_shared(&shared, &values[1..]);
+        Histogram::add_shared(&shared, &values[..1]);
+        let shared = shared.into_inner().unwrap();
+        for found in [&many, &shared] {
+            assert_eq!(found.bins(), few.bins());
+            assert_eq!((found.extremes(), found.n_not_finite()), (few.extremes(), 3));
+        }
     }
 }

@@ -8,7 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::kernels;
+use crate::kernels::{self, BinArrays, GRIDS, Grids};
+use crate::quant::encoding::scale_and_zero_point;
 use crate::quant::histogram::{Bin, Histogram};
 use crate::quant::{Bits, Encoding, Range, Scheme};
 
@@ -73,7 +74,7 @@ pub fn activation_range(
 
 /// The symmetric range of one channel of a weight.
 pub fn weight_range(method: RangeMethod, bits: Bits, scheme: Scheme, weights: &[f32]) -> Range {
-    let max_abs = weights.iter().fold(0_f32, |max, w| max.max(w.abs()));
+    let max_abs = kernels::largest_magnitude(weights);
     let limit = match method {
         RangeMethod::MinMax => max_abs,
         RangeMethod::Percentile(p) => abs_percentile(weights, p),
@@ -118,87 +119,126 @@ const COARSE: usize = 32;
 const FINE: [f64; 4] = [-1., -0.5, 0.5, 1.];
 const N_REFINEMENTS: usize = 4;
 
-fn least_error(bins: &[Bin], bits: Bits, scheme: Scheme, whole: Range) -> Range {
-    let range = |low: f64, high: f64| {
-        Range::new((f64::from(whole.min) * low) as f32, (f64::from(whole.max) * high) as f32)
-    };
-    let error = |low: f64, high: f64| {
-        histogram_error(bins, &Encoding::new(bits, scheme, None, &[range(low, high)]))
-    };
-    let mut best = (1., 1., error(1., 1.));
-    let attempt = |best: &mut (f64, f64, f64), low: f64, high: f64| {
-        let (low, high) = (low.clamp(0., 1.), high.clamp(0., 1.));
-        let error = error(low, high);
-        if error < best.2 {
-            *best = (low, high, error);
+/// Where an attempt puts an end: a ratio, from that of the best attempt before its step.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    At(f64),
+    By(f64),
+}
+
+impl End {
+    fn ratio(self, best: f64) -> f64 {
+        match self {
+            End::At(ratio) => ratio,
+            End::By(step) => (best + step).clamp(0., 1.),
         }
-    };
-    for i in 1..COARSE {
-        let ratio = i as f64 / COARSE as f64;
-        attempt(&mut best, ratio, ratio);
     }
-    let is_two_sided = whole.min < 0. && 0. < whole.max;
-    let mut spacing = 1. / COARSE as f64;
+}
+
+/// The low and the high end.
+type Ends = [End; 2];
+
+/// The steps of the search, each with its attempts.
+fn steps(is_two_sided: bool) -> Vec<Vec<Ends>> {
+    const SAME: End = End::By(0.);
+    let coarse = |i: usize| End::At(i as f64 / COARSE as f64);
+    let mut steps = vec![vec![[End::At(1.); 2]]];
+    steps.extend((1..COARSE).map(|i| vec![[coarse(i); 2]]));
     if is_two_sided {
-        for i in 0..COARSE {
-            let (low, high) = (best.0, best.1);
-            attempt(&mut best, i as f64 / COARSE as f64, high);
-            attempt(&mut best, low, i as f64 / COARSE as f64);
-        }
+        steps.extend((0..COARSE).map(|i| vec![[coarse(i), SAME], [SAME, coarse(i)]]));
     }
+    let mut spacing = 1. / COARSE as f64;
     for _ in 0..N_REFINEMENTS {
         for step in FINE {
-            let (low, high) = (best.0, best.1);
-            let step = step * spacing;
-            attempt(&mut best, low + step, high + step);
-            if is_two_sided {
-                attempt(&mut best, low + step, high);
-                attempt(&mut best, low, high + step);
-            }
+            let by = End::By(step * spacing);
+            steps.push(match is_two_sided {
+                true => vec![[by, by], [by, SAME], [SAME, by]],
+                false => vec![[by, by]],
+            });
         }
         spacing /= 2.;
     }
-    range(best.0, best.1)
+    steps
 }
 
-/// Sum of squared errors after rounding.
-fn histogram_error(bins: &[Bin], encoding: &Encoding) -> f64 {
-    let scale = f64::from(encoding.scales[0]);
-    let grid = encoding.grid(0);
-    let (min, max) = (f64::from(grid.min), f64::from(grid.max));
-    let error =
-        |bin: &Bin| bin.count as f64 * mean_squared_error(bin.low, bin.high, scale, min, max);
-    bins.iter().map(error).sum()
+fn least_error(bins: &[Bin], bits: Bits, scheme: Scheme, whole: Range) -> Range {
+    let mut errors = Errors { bins: arrays(bins), bits, scheme, whole, known: Vec::new() };
+    let steps = steps(whole.min < 0. && 0. < whole.max);
+    let (mut best, mut least) = ([1.; 2], f64::INFINITY);
+    for (index, step) in steps.iter().enumerate() {
+        let before = best;
+        let ratios = |ends: &Ends| [0, 1].map(|i| ends[i].ratio(before[i]));
+        for attempt in step.iter().map(ratios) {
+            // Those after it are tried too, as if none were better.
+            let error = errors.find(attempt).unwrap_or_else(|| {
+                errors.try_some(steps[index..].iter().flatten().map(ratios));
+                errors.find(attempt).expect("it is the first unknown one of its step")
+            });
+            if error < least {
+                (best, least) = (attempt, error);
+            }
+        }
+    }
+    errors.range(best)
 }
 
-/// Mean of `(x - rounded(x))^2` for x spread evenly over `[a, b]`: clipping error outside `[min,
-/// max]`, the error of rounding to multiples of `scale` (on average `scale^2 / 12`) inside.
-fn mean_squared_error(a: f64, b: f64, scale: f64, min: f64, max: f64) -> f64 {
-    if b - a <= f64::EPSILON * b.abs().max(a.abs()) {
-        let inside = b.clamp(min, max);
-        let rounded = ((inside / scale).round_ties_even() * scale).clamp(min, max);
-        return (b - rounded) * (b - rounded);
-    }
-    let cube = |x: f64| x * x * x / 3.;
-    let mut sum = 0.;
-    if a < min {
-        sum += cube(min - a) - cube(min - b.min(min));
-    }
-    if max < b {
-        sum += cube(b - max) - cube(a.max(max) - max);
-    }
-    let (from, to) = (a.max(min), b.min(max));
-    if from < to {
-        sum += cube(scale) * 3. * (rounding_integral(to / scale) - rounding_integral(from / scale));
-    }
-    sum / (b - a)
+/// The sum of squared errors for each pair of ratios that was tried.
+struct Errors {
+    bins: BinArrays,
+    bits: Bits,
+    scheme: Scheme,
+    whole: Range,
+    known: Vec<([f64; 2], f64)>,
 }
 
-/// Integral of `(t - round(t))^2` from -1/2 to `t`.
-fn rounding_integral(t: f64) -> f64 {
-    let n = (t + 0.5).floor();
-    let f = t - n;
-    n / 12. + (f * f * f + 0.125) / 3.
+impl Errors {
+    fn find(&self, ratios: [f64; 2]) -> Option<f64> {
+        self.known.iter().rev().find(|(known, _)| *known == ratios).map(|(_, error)| *error)
+    }
+
+    /// The first of these that are not known, as many as are computed together.
+    fn try_some(&mut self, attempts: impl Iterator<Item = [f64; 2]>) {
+        let mut new: Vec<[f64; 2]> = Vec::new();
+        for ratios in attempts {
+            if new.len() == GRIDS {
+                break;
+            }
+            if self.find(ratios).is_none() && !new.contains(&ratios) {
+                new.push(ratios);
+            }
+        }
+        let encodings = new
+            .iter()
+            .map(|&ratios| Encoding::new(self.bits, self.scheme, None, &[self.range(ratios)]));
+        let errors = histogram_errors(&self.bins, &encodings.collect::<Vec<_>>());
+        self.known.extend(new.into_iter().zip(errors));
+    }
+
+    fn range(&self, [low, high]: [f64; 2]) -> Range {
+        let end = |end: f32, ratio: f64| (f64::from(end) * ratio) as f32;
+        Range::new(end(self.whole.min, low), end(self.whole.max, high))
+    }
+}
+
+fn arrays(bins: &[Bin]) -> BinArrays {
+    BinArrays {
+        lows: bins.iter().map(|bin| bin.low).collect(),
+        highs: bins.iter().map(|bin| bin.high).collect(),
+        counts: bins.iter().map(|bin| bin.count as f64).collect(),
+    }
+}
+
+/// Sums of squared errors after rounding, of 1 to [`GRIDS`] encodings; the rest means nothing.
+fn histogram_errors(bins: &BinArrays, encodings: &[Encoding]) -> [f64; GRIDS] {
+    let lanes = |value: fn(&Encoding) -> f32| {
+        std::array::from_fn(|i| f64::from(value(encodings.get(i).unwrap_or(&encodings[0]))))
+    };
+    let grids = Grids {
+        scale: lanes(|encoding| encoding.scales[0]),
+        min: lanes(|encoding| encoding.grid(0).min),
+        max: lanes(|encoding| encoding.grid(0).max),
+    };
+    kernels::binned_error(bins, &grids)
 }
 
 /// Clipping ratios tried for a weight channel: 0.2 to 1 in steps of 0.02, then finer.
@@ -211,14 +251,14 @@ fn least_error_clip(weights: &[f32], bits: Bits, scheme: Scheme, max_abs: f32) -
     }
     let (q_min, q_max) = scheme.limits(bits);
     let limit = |ratio: f64| (f64::from(max_abs) * ratio) as f32;
-    let error = |ratio: f64| {
+    let error = |ratio: f64, least: f64| {
         let range = Range::new(-limit(ratio), limit(ratio));
-        let scale = Encoding::new(bits, scheme, None, &[range]).scales[0];
-        kernels::quantization_error(weights, scale, q_min, q_max)
+        let (scale, _) = scale_and_zero_point(bits, scheme, range);
+        kernels::quantization_error(weights, scale, q_min, q_max, least)
     };
-    let mut best = (1., error(1.));
+    let mut best = (1., error(1., f64::INFINITY));
     let attempt = |best: &mut (f64, f64), ratio: f64| {
-        let error = error(ratio);
+        let error = error(ratio, best.1);
         if error < best.1 {
             *best = (ratio, error);
         }
@@ -261,6 +301,10 @@ mod tests {
         pairs.map(|(x, q)| f64::from(x - q) * f64::from(x - q)).sum()
     }
 
+    fn histogram_error(histogram: &Histogram, encoding: &Encoding) -> f64 {
+        histogram_errors(&arrays(&histogram.bins()), std::slice::from_ref(encoding))[0]
+    }
+
     #[test]
     fn methods_by_name() {
         assert_eq!("percentile:99.9".parse(), Ok(RangeMethod::Percentile(99.9)));
@@ -277,7 +321,7 @@ mod tests {
         for width in [2, 4, 8] {
             for range in [Range::new(-3., 3.), Range::new(-1., 2.)] {
                 let encoding = Encoding::new(bits(width), Scheme::UNSIGNED, None, &[range]);
-                let model = histogram_error(&histogram.bins(), &encoding);
+                let model = histogram_error(&histogram, &encoding);
                 let truth = true_error(&values, &encoding);
                 // Values inside a bin are not quite even.
                 assert!((model / truth - 1.).abs() < 0.02, "{width} {range:?}: {model} {truth}");
@@ -294,7 +338,7 @@ mod tests {
             let range = |m| activation_range(m, bits(width), Scheme::UNSIGNED, &histogram);
             let error = |r| {
                 let encoding = Encoding::new(bits(width), Scheme::UNSIGNED, None, &[r]);
-                histogram_error(&histogram.bins(), &encoding)
+                histogram_error(&histogram, &encoding)
             };
             let (best, whole) = (error(range(RangeMethod::Mse)), range(RangeMethod::MinMax));
             for i in 1..=200 {
