@@ -6,7 +6,7 @@ mod prepared;
 mod reference;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -36,6 +36,40 @@ pub struct Changes<'a> {
     pub hooks: BTreeMap<ValueId, &'a dyn ValueHook>,
 }
 
+impl Changes<'_> {
+    /// Whether a value is changed in another way by others.
+    fn differ(&self, id: ValueId, others: &Changes<'_>) -> bool {
+        self.hooks_differ(id, others)
+            || match (self.constants.get(&id), others.constants.get(&id)) {
+                (None, None) => false,
+                (Some(mine), Some(theirs)) => !Arc::ptr_eq(mine, theirs),
+                _ => true,
+            }
+    }
+
+    fn hooks_differ(&self, id: ValueId, others: &Changes<'_>) -> bool {
+        match (self.hooks.get(&id), others.hooks.get(&id)) {
+            (None, None) => false,
+            (Some(mine), Some(theirs)) => !std::ptr::addr_eq(*mine, *theirs),
+            _ => true,
+        }
+    }
+
+    /// Every value that is changed in another way by others.
+    fn differences(&self, others: &Changes<'_>) -> BTreeSet<ValueId> {
+        let mine = self.hooks.keys().chain(self.constants.keys());
+        let all = mine.chain(others.hooks.keys()).chain(others.constants.keys());
+        all.copied().filter(|&id| self.differ(id, others)).collect()
+    }
+
+    /// Whether others change the same values in the same way.
+    pub fn are_same(&self, others: &Changes<'_>) -> bool {
+        self.hooks.len() == others.hooks.len()
+            && self.constants.len() == others.constants.len()
+            && self.differences(others).is_empty()
+    }
+}
+
 /// Which values a pass keeps besides the outputs of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
@@ -44,15 +78,28 @@ pub enum Keep {
     All,
 }
 
+/// Is shown parts of values.
+pub type Visit<'a> = &'a mut dyn FnMut(ValueId, &[f32]);
+
 /// Runs a graph. Implementations differ in speed, not in meaning.
 pub trait Engine: Send + Sync {
     /// One pass from the inputs, in the order of the graph's inputs.
     fn run(&self, inputs: &[Tensor], changes: &Changes<'_>, keep: Keep)
     -> Result<Values, RunError>;
 
-    /// What changes do to a pass that kept all values: recomputes only what depends on them.
-    /// Holds the outputs of the graph, recomputed or shared with `base`.
-    fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError>;
+    /// One pass that gives `visit` the elements of every float32 value that the engine stores, inputs
+    /// too, in parts, in no particular order, and holds no value for longer than it is needed.
+    fn observe(&self, inputs: &[Tensor], visit: Visit<'_>) -> Result<(), RunError>;
+
+    /// A pass with the inputs of `base`, which kept all values under the changes `before`: recomputes
+    /// only what depends on a difference between these and `changes`.
+    fn rerun(
+        &self,
+        base: &Values,
+        before: &Changes<'_>,
+        changes: &Changes<'_>,
+        keep: Keep,
+    ) -> Result<Values, RunError>;
 }
 
 /// The engines by name.

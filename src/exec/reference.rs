@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::exec::values::Stored;
-use crate::exec::{Changes, Engine, Keep, RunError, Values};
+use crate::exec::{Changes, Engine, Keep, RunError, Values, Visit};
 use crate::graph::{Dim, Graph, GraphInput, Node, NodeId, ValueId};
 use crate::ops::{Bodies, Input, Inputs, OpError};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -70,13 +70,14 @@ impl<'g> Reference<'g> {
         Reference { main: Scope::new(graph), limit_bytes }
     }
 
-    /// All nodes in turn; `values` holds what is given.
+    /// All nodes in turn; `values` holds what is given, `seen` is shown what is made.
     fn pass(
         &self,
         scope: &Scope<'_>,
         mut values: Vec<Option<Tensor>>,
         changes: &Changes<'_>,
         keep: Keep,
+        seen: &mut dyn FnMut(ValueId, &Tensor),
     ) -> Result<Vec<Option<Tensor>>, RunError> {
         for (id, node) in scope.graph.nodes() {
             let value =
@@ -84,7 +85,9 @@ impl<'g> Reference<'g> {
             let outputs = self.evaluate(scope, id, node, value)?;
             for (output, tensor) in node.outputs.iter().zip(outputs) {
                 let Some(output) = output else { continue };
-                values[output.index()] = Some(hooked(*output, tensor, changes));
+                let tensor = hooked(*output, tensor, changes);
+                seen(*output, &tensor);
+                values[output.index()] = Some(tensor);
             }
             if keep == Keep::Outputs {
                 scope.drop_unneeded(id, node, &mut values);
@@ -165,7 +168,8 @@ impl Bodies for Running<'_, '_> {
         for &(position, id) in &spec.captures {
             values[id.index()] = self.tensors[position].clone();
         }
-        let values = self.engine.pass(scope, values, &Changes::default(), Keep::Outputs);
+        let values =
+            self.engine.pass(scope, values, &Changes::default(), Keep::Outputs, &mut |_, _| ());
         let values = values.map_err(RunError::in_body)?;
         let output = |id: &ValueId| {
             values[id.index()].clone().ok_or_else(|| OpError::MissingInput {
@@ -193,26 +197,50 @@ impl Engine for Reference<'_> {
         for (input, tensor) in graph.inputs().iter().zip(inputs) {
             values[input.value.index()] = Some(hooked(input.value, tensor.clone(), changes));
         }
-        Ok(stored(self.pass(&self.main, values, changes, keep)?))
+        let values = self.pass(&self.main, values, changes, keep, &mut |_, _| ())?;
+        Ok(stored(values, inputs.to_vec()))
     }
 
-    fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError> {
-        let (scope, graph) = (&self.main, self.main.graph);
-        let mut fresh: Vec<Option<Tensor>> = vec![None; graph.n_values()];
-        let rehooked = |id: ValueId| {
-            changes.hooks.contains_key(&id).then(|| {
-                let value = base.get(id).expect("`base` kept all values").clone();
-                hooked(id, value, changes)
-            })
+    fn observe(&self, inputs: &[Tensor], visit: Visit<'_>) -> Result<(), RunError> {
+        check_inputs(self.main.graph, inputs)?;
+        let mut values: Vec<Option<Tensor>> = vec![None; self.main.graph.n_values()];
+        for (input, tensor) in self.main.graph.inputs().iter().zip(inputs) {
+            values[input.value.index()] = Some(tensor.clone());
+        }
+        let mut seen = |id: ValueId, tensor: &Tensor| {
+            if let Some(elements) = tensor.try_slice::<f32>() {
+                visit(id, elements);
+            }
         };
-        for input in graph.inputs() {
-            fresh[input.value.index()] = rehooked(input.value);
+        for (input, tensor) in self.main.graph.inputs().iter().zip(inputs) {
+            seen(input.value, tensor);
+        }
+        self.pass(&self.main, values, &Changes::default(), Keep::Outputs, &mut seen).map(|_| ())
+    }
+
+    fn rerun(
+        &self,
+        base: &Values,
+        before: &Changes<'_>,
+        changes: &Changes<'_>,
+        keep: Keep,
+    ) -> Result<Values, RunError> {
+        let (scope, graph) = (&self.main, self.main.graph);
+        let different = changes.differences(before);
+        let mut fresh: Vec<Option<Tensor>> = vec![None; graph.n_values()];
+        for (input, tensor) in graph.inputs().iter().zip(&base.inputs) {
+            let is_different = different.contains(&input.value);
+            fresh[input.value.index()] =
+                is_different.then(|| hooked(input.value, tensor.clone(), changes));
         }
         for (id, node) in graph.nodes() {
-            let is_changed = node.present_inputs().any(|(_, input)| {
-                fresh[input.index()].is_some() || changes.constants.contains_key(&input)
-            });
-            if is_changed {
+            let is_changed = node
+                .present_inputs()
+                .any(|(_, input)| fresh[input.index()].is_some() || different.contains(&input));
+            // A value that was rounded in another way has to be made again.
+            let is_lost =
+                |output: ValueId| different.contains(&output) && before.hooks.contains_key(&output);
+            if is_changed || node.present_outputs().any(is_lost) {
                 let value = |id: ValueId| {
                     let known = fresh[id.index()].clone().or_else(|| base.get(id).cloned());
                     known.or_else(|| scope.constant(id, changes))
@@ -222,24 +250,28 @@ impl Engine for Reference<'_> {
                     let Some(output) = output else { continue };
                     fresh[output.index()] = Some(hooked(*output, tensor, changes));
                 }
-                scope.drop_unneeded(id, node, &mut fresh);
+                if keep == Keep::Outputs {
+                    scope.drop_unneeded(id, node, &mut fresh);
+                }
             } else {
-                for output in node.present_outputs() {
-                    fresh[output.index()] = rehooked(output);
+                for output in node.present_outputs().filter(|output| different.contains(output)) {
+                    let value = base.get(output).expect("`base` kept all values").clone();
+                    fresh[output.index()] = Some(hooked(output, value, changes));
                 }
             }
         }
-        for &output in graph.outputs() {
-            let slot = &mut fresh[output.index()];
-            *slot = slot.take().or_else(|| base.get(output).cloned());
+        let kept = graph.value_ids().filter(|&id| keep == Keep::All || graph.is_output(id));
+        for id in kept {
+            let slot = &mut fresh[id.index()];
+            *slot = slot.take().or_else(|| base.get(id).cloned());
         }
         scope.add_constant_outputs(&mut fresh, changes);
-        Ok(stored(fresh))
+        Ok(stored(fresh, base.inputs.clone()))
     }
 }
 
-fn stored(values: Vec<Option<Tensor>>) -> Values {
-    Values(values.into_iter().map(|value| value.map(Stored::from)).collect())
+fn stored(values: Vec<Option<Tensor>>, inputs: Vec<Tensor>) -> Values {
+    Values { values: values.into_iter().map(|value| value.map(Stored::from)).collect(), inputs }
 }
 
 pub(super) fn hooked(id: ValueId, mut value: Tensor, changes: &Changes<'_>) -> Tensor {
@@ -341,7 +373,8 @@ mod tests {
                 changes.constants.insert(id(name), Arc::new(Prepared::new(tensor)));
             }
             let whole = engine.run(&inputs(&graph), &changes, Keep::Outputs).unwrap();
-            let partial = engine.rerun(&base, &changes).unwrap();
+            let partial =
+                engine.rerun(&base, &Changes::default(), &changes, Keep::Outputs).unwrap();
             assert_eq!(values(&graph, &partial), values(&graph, &whole), "{hooked:?} {replaced:?}");
         }
     }
@@ -353,10 +386,10 @@ mod tests {
         let mut base = engine.run(&inputs(&graph), &Changes::default(), Keep::All).unwrap();
         // A wrong value that only an unneeded recomputation would mend.
         let stem = graph.find_value("right").unwrap();
-        base.0[stem.index()] = Some(Tensor::full(&[1, 4, 4, 4], 7_f32).into());
+        base.values[stem.index()] = Some(Tensor::full(&[1, 4, 4, 4], 7_f32).into());
         let mut changes = Changes::default();
         changes.hooks.insert(graph.find_value("left").unwrap(), &Round);
-        let rerun = engine.rerun(&base, &changes).unwrap();
+        let rerun = engine.rerun(&base, &Changes::default(), &changes, Keep::Outputs).unwrap();
         assert_eq!(rerun.get(stem), base.get(stem));
     }
 

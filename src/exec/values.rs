@@ -8,7 +8,11 @@ use crate::tensor::Tensor;
 
 /// The values of one pass, by id.
 #[derive(Debug, Clone)]
-pub struct Values(pub(super) Vec<Option<Stored>>);
+pub struct Values {
+    pub(super) values: Vec<Option<Stored>>,
+    /// The inputs of the pass, before any hook.
+    pub(super) inputs: Vec<Tensor>,
+}
 
 /// How the elements of a value lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub(super) enum Data {
 impl Values {
     /// A value that a caller may look at: inputs, outputs, and what the reference engine makes.
     pub fn get(&self, id: ValueId) -> Option<&Tensor> {
-        match &self.0[id.index()].as_ref()?.data {
+        match &self.values[id.index()].as_ref()?.data {
             Data::Tensor(tensor) => Some(tensor),
             Data::Floats(_) => None,
         }
@@ -45,25 +49,12 @@ impl Values {
     /// Gives `visit` all elements of a float32 value, in parts, in no particular order. Tells whether
     /// the value is there and float32.
     pub fn for_each_part(&self, id: ValueId, mut visit: impl FnMut(&[f32])) -> bool {
-        let Some(stored) = self.0[id.index()].as_ref() else { return false };
-        let Some(floats) = stored.floats() else { return false };
-        let [batch, channels, plane] = match stored.layout {
-            Layout::Plain => [0; 3],
-            Layout::Blocked => image(&stored.shape),
-        };
-        if channels.is_multiple_of(LANES) {
-            visit(floats);
-            return true;
-        }
-        let mut plain = vec![0.; batch * channels * plane];
-        to_plain(floats, batch, channels, plane, &mut plain);
-        visit(&plain);
-        true
+        self.values[id.index()].as_ref().is_some_and(|stored| stored.for_each_part(&mut visit))
     }
 
     /// Bytes held; values that share storage count each.
     pub fn size_bytes(&self) -> usize {
-        self.0.iter().flatten().map(Stored::size_bytes).sum()
+        self.values.iter().flatten().map(Stored::size_bytes).sum()
     }
 }
 
@@ -80,6 +71,23 @@ impl Stored {
             Data::Tensor(tensor) => tensor.try_slice::<f32>(),
             Data::Floats(floats) => Some(floats),
         }
+    }
+
+    /// As [`Values::for_each_part`].
+    pub(super) fn for_each_part(&self, visit: &mut dyn FnMut(&[f32])) -> bool {
+        let Some(floats) = self.floats() else { return false };
+        let [batch, channels, plane] = match self.layout {
+            Layout::Plain => [0; 3],
+            Layout::Blocked => image(&self.shape),
+        };
+        if channels.is_multiple_of(LANES) {
+            visit(floats);
+            return true;
+        }
+        let mut plain = vec![0.; batch * channels * plane];
+        to_plain(floats, batch, channels, plane, &mut plain);
+        visit(&plain);
+        true
     }
 
     fn size_bytes(&self) -> usize {

@@ -240,6 +240,42 @@ impl Graph {
         readers
     }
 
+    /// The nodes that depend on any of some values, in order.
+    pub fn dependents(
+        &self,
+        values: impl IntoIterator<Item = ValueId>,
+    ) -> impl Iterator<Item = (NodeId, &Node)> {
+        let mut is_changed = vec![false; self.values.len()];
+        values.into_iter().for_each(|value| is_changed[value.index()] = true);
+        self.nodes().filter(move |(_, node)| {
+            let depends = node.present_inputs().any(|(_, input)| is_changed[input.index()]);
+            if depends {
+                node.present_outputs().for_each(|output| is_changed[output.index()] = true);
+            }
+            depends
+        })
+    }
+
+    /// The most bytes of values that are needed at once in a pass, where `size` is a value's.
+    pub fn most_live_bytes(&self, size: impl Fn(ValueId) -> usize) -> usize {
+        let readers = self.readers();
+        let dies = |id: NodeId, value: ValueId| {
+            self.constant(value).is_none() && readers[value.index()].last() == Some(&id)
+        };
+        let mut live: usize = self.inputs.iter().map(|input| size(input.value)).sum();
+        let mut most = live;
+        for (id, node) in self.nodes() {
+            live += node.present_outputs().map(&size).sum::<usize>();
+            most = most.max(live);
+            let mut read: Vec<ValueId> = node.present_inputs().map(|(_, value)| value).collect();
+            read.sort();
+            read.dedup();
+            let dead = read.into_iter().filter(|&value| dies(id, value) && !self.is_output(value));
+            live = live.saturating_sub(dead.map(&size).sum());
+        }
+        most
+    }
+
     /// For every value the node that makes it; `None` for constants and inputs of the graph.
     pub fn producers(&self) -> Vec<Option<NodeId>> {
         let mut producers = vec![None; self.values.len()];

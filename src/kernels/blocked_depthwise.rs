@@ -1,7 +1,8 @@
 //! Depthwise convolution in the channel-blocked layout: 16 channels side by side in a vector.
 //!
 //! Every output is a chain of fused multiply-adds that begins with the bias and goes over the taps
-//! inside the input.
+//! inside the input. A small input gets a frame of zeros first: there a weight that is not finite
+//! makes NaN of outputs at the edge too.
 
 #![allow(unsafe_code)]
 
@@ -19,6 +20,9 @@ pub struct BlockedDepthwise {
     /// Whether the input is copied into a frame of zeros first.
     is_framed: bool,
 }
+
+/// The step of positions in `x` at stride 2.
+const TWICE: usize = 2 * LANES;
 
 /// Framed inputs up to this stay in the first-level cache; at larger ones edges weigh little.
 const FRAME_BYTES: usize = 1 << 15;
@@ -139,8 +143,8 @@ struct Lanes<'a> {
 impl Lanes<'_> {
     /// That every access lies inside; `tile` relies on it.
     fn check(&self) {
-        let tap_end = self.taps.iter().map(|tap| tap.x + LANES).max().unwrap_or(0);
-        let w_end = self.taps.iter().map(|tap| (tap.w + 1) * LANES).max().unwrap_or(0);
+        let tap_end = self.taps.iter().map(|tap| tap.x + tap.len * LANES).max().unwrap_or(0);
+        let w_end = self.taps.iter().map(|tap| (tap.w + tap.len) * LANES).max().unwrap_or(0);
         assert!(w_end <= self.w.len(), "the weights are there");
         for run in self.runs.iter().filter(|run| 0 < run.count) {
             assert!(run.x_end(tap_end) <= self.x.len(), "a run ends inside `x`");
@@ -155,7 +159,7 @@ impl Kernel for Lanes<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         self.check();
-        let highest = if S::IS_WIDE { 12 } else { 6 };
+        let highest = if S::IS_WIDE { 14 } else { 6 };
         for run in self.runs {
             let n_tiles = run.count.div_ceil(highest);
             let mut start = 0;
@@ -178,6 +182,8 @@ impl Kernel for Lanes<'_> {
                         10 => tile::<S, 10>(s, &mut self, &at),
                         11 => tile::<S, 11>(s, &mut self, &at),
                         12 => tile::<S, 12>(s, &mut self, &at),
+                        13 => tile::<S, 13>(s, &mut self, &at),
+                        14 => tile::<S, 14>(s, &mut self, &at),
                         _ => unreachable!("tiles are at most `highest` high"),
                     }
                 }
@@ -199,12 +205,67 @@ unsafe fn tile<S: Simd, const R: usize>(s: S, lanes: &mut Lanes<'_>, run: &Run) 
     unsafe {
         let x = lanes.x.as_ptr().add(run.x);
         for tap in lanes.taps {
-            let w = s.load_at(lanes.w.as_ptr().add(tap.w * LANES));
-            let x = x.add(tap.x);
-            unrolled!(r < R => acc[r] = s.fma(s.load_at(x.add(r * run.x_step)), w, acc[r]));
+            let (x, w) = (x.add(tap.x), lanes.w.as_ptr().add(tap.w * LANES));
+            match (tap.len, run.x_step) {
+                (3, LANES) if S::IS_WIDE => add_line::<S, R, 3, 1>(s, x, w, &mut acc),
+                (5, LANES) if S::IS_WIDE => add_line::<S, R, 5, 1>(s, x, w, &mut acc),
+                (7, LANES) if S::IS_WIDE => add_line::<S, R, 7, 1>(s, x, w, &mut acc),
+                (3, TWICE) if S::IS_WIDE => add_line::<S, R, 3, 2>(s, x, w, &mut acc),
+                (5, TWICE) if S::IS_WIDE => add_line::<S, R, 5, 2>(s, x, w, &mut acc),
+                (len, x_step) => {
+                    for k in 0..len {
+                        let (x, w) = (x.add(k * LANES), s.load_at(w.add(k * LANES)));
+                        unrolled!(r < R => acc[r] = s.fma(s.load_at(x.add(r * x_step)), w, acc[r]));
+                    }
+                }
+            }
         }
         let y = lanes.y.as_mut_ptr().add(run.y);
         unrolled!(r < R => s.store_at(y.add(r * run.y_step), s.min(high, s.max(low, acc[r]))));
+    }
+}
+
+/// `K` taps side by side at positions `STRIDE` apart. What neighbors share is loaded once: loads, not
+/// products, are what a depthwise convolution waits for. Where registers are few that gains nothing.
+///
+/// # Safety
+/// `x` may be read for the `(R - 1) * STRIDE + K` vectors that the windows span, `w` for `K`.
+#[inline(always)]
+unsafe fn add_line<S: Simd, const R: usize, const K: usize, const STRIDE: usize>(
+    s: S,
+    x: *const f32,
+    w: *const f32,
+    acc: &mut [S::V; R],
+) {
+    // SAFETY: as the caller promises; a vector beyond the windows is not read.
+    unsafe {
+        let w: [S::V; K] = std::array::from_fn(|k| s.load_at(w.add(k * LANES)));
+        unrolled!(r < R => add_column::<S, R, K, STRIDE>(s, x, &w, acc, r));
+        unrolled!(i < (K - 1) / STRIDE => add_column::<S, R, K, STRIDE>(s, x, &w, acc, R + i));
+    }
+}
+
+/// The products of `STRIDE` vectors of `x`, the first of which meets the first weight at position `r`.
+///
+/// # Safety
+/// As for [`add_line`].
+#[inline(always)]
+unsafe fn add_column<S: Simd, const R: usize, const K: usize, const STRIDE: usize>(
+    s: S,
+    x: *const f32,
+    w: &[S::V; K],
+    acc: &mut [S::V; R],
+    r: usize,
+) {
+    for i in 0..STRIDE.min((R - 1) * STRIDE + K - r * STRIDE) {
+        // SAFETY: as the caller promises.
+        let x = unsafe { s.load_at(x.add((r * STRIDE + i) * LANES)) };
+        for k in (i..K).step_by(STRIDE) {
+            let before = k / STRIDE;
+            if before <= r && r - before < R {
+                acc[r - before] = s.fma(x, w[k], acc[r - before]);
+            }
+        }
     }
 }
 
@@ -295,6 +356,18 @@ mod tests {
                 check(&shape, &x, i % 2 == 0, NONE);
                 x.iter_mut().skip(2).step_by(11).for_each(|x| *x = f32::NAN);
                 check(&shape, &x, i % 2 == 1, [-0.25, 0.25]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_height_of_a_tile_and_shared_taps() {
+        for (kernel, stride) in [3, 5, 7].into_iter().flat_map(|k| [1, 2, 3].map(|s| (k, s))) {
+            for output in 1..=15 {
+                let row = axis((output - 1) * stride + kernel, kernel, stride, 1, [0, 0]);
+                let shape = depthwise(17, [Axis::UNIT, axis(4, 3, 1, 1, [0, 0]), row]);
+                let x = wave(BATCH * 17 * shape.input_plane(), 0.7);
+                check(&shape, &x, output % 2 == 0, NONE);
             }
         }
     }

@@ -82,4 +82,18 @@ mod tests {
         buffer.resize(0);
         assert!(buffer.is_empty() && buffer.capacity() >= 100);
     }
+
+    #[test]
+    fn is_a_slice() {
+        for len in [0, 1, 15, 16, 17, 100] {
+            let mut buffer = Buffer::zeros(len);
+            assert_eq!(*buffer, vec![0.; len]);
+            assert_eq!(buffer.as_ptr() as usize % 64, 0, "{len}");
+            let before = buffer.clone();
+            buffer.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32 + 1.);
+            assert_eq!(*buffer, (1..=len).map(|i| i as f32).collect::<Vec<_>>());
+            assert_eq!(*before, vec![0.; len], "a clone has its own memory");
+        }
+        assert!(Buffer::default().is_empty());
+    }
 }

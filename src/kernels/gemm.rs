@@ -14,8 +14,8 @@ pub struct Gemm {
     pub y_step: usize,
 }
 
-/// Rows of `x` that are multiplied with all of `w` before the next ones: half of a usual second-level
-/// cache.
+/// Rows of `x` that are multiplied with all of `w` before the next ones: a quarter of a usual
+/// second-level cache.
 const BAND_BYTES: usize = 1 << 18;
 
 /// Is given a part of a row of `y`, and the row and column where it begins.
@@ -199,5 +199,21 @@ mod tests {
         gemm.run(&[f32::NAN, -3., 3.], &packed, &[], [-1., 2.], &mut y, None);
         assert!(y[0].is_nan());
         assert_eq!(y[1..], [-1., 2.]);
+    }
+
+    #[test]
+    fn operands_that_are_too_short_are_refused() {
+        let gemm = Gemm { rows: 5, depth: 3, columns: 20, x_step: 4, y_step: 21 };
+        let full = [4 * 4 + 3, packed_len(3, 20), 2 * LANES, 4 * 21 + 20];
+        let run = |[x, w, bias, y]: [usize; 4]| {
+            let (x, w, bias, mut y) = (wave(x, 0.1), wave(w, 0.1), wave(bias, 0.1), wave(y, 0.1));
+            std::panic::catch_unwind(move || gemm.run(&x, &w, &bias, NONE, &mut y, None)).is_ok()
+        };
+        assert!(run(full));
+        for operand in 0..full.len() {
+            let mut short = full;
+            short[operand] -= 1;
+            assert!(!run(short), "operand {operand} is one too short");
+        }
     }
 }

@@ -128,13 +128,13 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
-/// A statement for each `r` below a constant of at most 12, without a loop: what stands in a loop may
+/// A statement for each `r` below a constant of at most 14, without a loop: what stands in a loop may
 /// not end up in registers.
 macro_rules! unrolled {
-    ($r:ident < $n:ident => $body:expr) => {
-        unrolled!(@ $r $n $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+    ($r:ident < $n:expr => $body:expr) => {
+        unrolled!(@ $r ($n) $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
     };
-    (@ $r:ident $n:ident $body:expr, $($value:literal)*) => {
+    (@ $r:ident $n:tt $body:expr, $($value:literal)*) => {
         $(if $value < $n {
             let $r: usize = $value;
             $body;

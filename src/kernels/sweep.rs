@@ -192,11 +192,15 @@ impl Sweep {
             (i * axes[1].input + j) * axes[2].input + k
         };
         let tap = |i: usize, j: usize, k: usize| (i * axes[1].kernel + j) * axes[2].kernel + k;
+        // Taps side by side are one, but for those of blocks, which have channels in between.
+        let is_joined = axes[2].dilation == 1 || c.len() <= 1;
+        let (last, len) =
+            if is_joined { (c.start..c.end.min(c.start + 1), c.len()) } else { (c.clone(), 1) };
         let mut taps = Vec::new();
         match self.depth {
             Depth::Lanes => {
-                for (i, j, k) in triples(&a, &b, &c) {
-                    taps.push(Tap { x: at(i, j, k) * LANES, w: tap(i, j, k), len: 1 });
+                for (i, j, k) in triples(&a, &b, &last) {
+                    taps.push(Tap { x: at(i, j, k) * LANES, w: tap(i, j, k), len });
                 }
             }
             Depth::Blocked(channels) => {
@@ -213,10 +217,6 @@ impl Sweep {
                 }
             }
             Depth::Plain(channels) => {
-                // Taps side by side are one.
-                let whole = axes[2].dilation == 1 || c.len() <= 1;
-                let (last, len) =
-                    if whole { (c.start..c.end.min(c.start + 1), c.len()) } else { (c.clone(), 1) };
                 for channel in 0..channels {
                     for (i, j, k) in triples(&a, &b, &last) {
                         let x = channel * plane + at(i, j, k);
@@ -318,6 +318,7 @@ mod tests {
         for (axes, depth) in
             geometries().iter().flat_map(|axes| depths.iter().map(move |d| (axes, *d)))
         {
+            let step = if depth == Depth::Lanes { LANES } else { 1 };
             let sweep = Sweep::new(axes, depth);
             let expected = products(axes, depth);
             let mut found = vec![None; expected.len()];
@@ -333,7 +334,9 @@ mod tests {
                         let (x, y) = (run.x + k * run.x_step, (run.y + k * run.y_step) / LANES);
                         assert!(band.positions.contains(&y), "output {y} in {:?}", band.positions);
                         let elements = |tap: &Tap| {
-                            (0..tap.len).map(|i| (x + tap.x + i, tap.w + i)).collect::<Vec<_>>()
+                            (0..tap.len)
+                                .map(|i| (x + tap.x + i * step, tap.w + i))
+                                .collect::<Vec<_>>()
                         };
                         let mut products: Vec<_> = taps.iter().flat_map(elements).collect();
                         products.sort_unstable();
@@ -350,12 +353,14 @@ mod tests {
 
     #[test]
     fn joins_taps_side_by_side() {
-        let lens = |dilation: usize| {
+        let lens = |depth, dilation: usize| {
             let axis = Axis { input: 9, output: 5, kernel: 3, stride: 1, dilation, pads: [0, 0] };
-            let sweep = Sweep::new(&[Axis::UNIT, axis, axis], Depth::Plain(2));
+            let sweep = Sweep::new(&[Axis::UNIT, axis, axis], depth);
             sweep.taps.iter().map(|tap| tap.len).collect::<Vec<_>>()
         };
-        assert_eq!(lens(1), [3; 6]);
-        assert_eq!(lens(2), [1; 18]);
+        assert_eq!(lens(Depth::Plain(2), 1), [3; 6]);
+        assert_eq!(lens(Depth::Plain(2), 2), [1; 18]);
+        assert_eq!(lens(Depth::Lanes, 1), [3; 3]);
+        assert_eq!(lens(Depth::Lanes, 2), [1; 9]);
     }
 }

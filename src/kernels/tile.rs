@@ -9,7 +9,7 @@
 
 use super::simd::{Kernel, LANES, Simd, run, unrolled};
 
-/// A run of `len` elements of `x` that meets as many weights.
+/// A run of `len` elements of `x` that meets as many weights; in a depthwise convolution, of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tap {
     /// Where it starts in `x`, from the position's own start.

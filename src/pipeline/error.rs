@@ -58,7 +58,7 @@ pub enum PipelineError {
     Search(SearchError),
 
     #[error(
-        "{needed} bytes are needed to hold the activations of one sample, more than the {limit} of --memory"
+        "{needed} bytes are needed for the weights and one sample on each thread, more than the {limit} of --memory"
     )]
     Memory { needed: usize, limit: usize },
 

@@ -1,14 +1,15 @@
 //! [`Study`]: a network that was calibrated and measured, as the `Problem` that strategies see.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cost::{Cost, CostModel, uniform, unrestricted};
 use crate::data::Feed;
 use crate::exec::Engine;
+use crate::graph::ValueId;
 use crate::pipeline::{Network, PipelineError, Resources};
 use crate::progress::Progress;
-use crate::quant::{Calibration, Candidate, Encodings, Simulator, calibrate};
+use crate::quant::{Calibration, Candidate, Encodings, Group, Simulator, calibrate, node_macs};
 use crate::search::{Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError};
 use crate::sensitivity::{Measurer, Powers, Sensitivity, Setup};
 
@@ -81,34 +82,72 @@ impl Network {
             feed: measuring.feed,
             outputs: &self.outputs,
             block: self.block(measuring.resources)?,
+            cone_macs: self.cone_macs(),
         })
     }
 
-    /// How many passes' activations are held at once.
+    /// For every group the multiply-accumulates of all that depends on it.
+    fn cone_macs(&self) -> Vec<u64> {
+        let cone = |group: &Group| {
+            let sites = group.weights.iter().map(|&index| self.placement.weights[index].value);
+            let operands = group.operands.iter().map(|&index| self.placement.operands[index].value);
+            let changed = group.activations.iter().copied().chain(sites).chain(operands);
+            let nodes = self.graph.dependents(changed);
+            nodes.map(|(_, node)| node_macs(&self.types, node)).sum()
+        };
+        self.groups.groups.iter().map(cone).collect()
+    }
+
+    /// How many passes' activations are held at once; 0 if every measurement is a whole pass.
     fn block(&self, resources: Resources) -> Result<usize, PipelineError> {
-        let (needed, limit) = (self.measuring_bytes(), resources.memory_bytes);
-        if limit < needed {
-            return Err(PipelineError::Memory { needed, limit });
-        }
+        let (memory, limit) = (self.memory(), resources.memory_bytes);
         let threads = rayon::current_num_threads();
-        let affordable = (limit / needed.max(1)).max(1);
-        Ok(resources.batch.unwrap_or(2 * threads).clamp(1, affordable))
+        let running = memory.constants + threads * memory.running;
+        if limit < running {
+            return Err(PipelineError::Memory { needed: running, limit });
+        }
+        let affordable = (limit - running) / memory.held.max(1);
+        Ok(resources.batch.unwrap_or(2 * threads).min(affordable))
     }
 
     /// What may be held besides the activations that are held at once.
     pub fn spare_bytes(&self, resources: Resources) -> usize {
-        let held = self.block(resources).map(|block| block * self.measuring_bytes());
-        held.map_or(0, |held| resources.memory_bytes.saturating_sub(held))
+        let memory = self.memory();
+        let used = |block| {
+            memory.constants + rayon::current_num_threads() * memory.running + block * memory.held
+        };
+        let used = self.block(resources).map(used);
+        used.map_or(0, |used| resources.memory_bytes.saturating_sub(used))
     }
 
-    /// For one pass and a measurement from there on.
-    fn measuring_bytes(&self) -> usize {
-        let types = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
-        let per_pass: usize =
-            types.filter_map(|id| self.types.get(id)).map(|ty| ty.size_bytes()).sum();
-        // A measurement on top of a pass recomputes at most as much again.
-        2 * per_pass
+    fn memory(&self) -> Memory {
+        let size = |id: ValueId| self.types.get(id).map_or(0, |ty| ty.size_bytes());
+        let made = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
+        let constants = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_some());
+        let n_widths = |group: &Group| {
+            let widths = group.choices.iter().filter_map(|choice| choice.weight);
+            widths.collect::<BTreeSet<_>>().len()
+        };
+        let rounded = self.groups.groups.iter().flat_map(|group| {
+            let sites = group.weights.iter().map(|&index| self.placement.weights[index].value);
+            sites.map(move |site| n_widths(group) * size(site))
+        });
+        Memory {
+            // As they are, packed, and packed once more for each width.
+            constants: 2 * constants.map(size).sum::<usize>() + rounded.sum::<usize>(),
+            running: 2 * self.graph.most_live_bytes(size),
+            held: made.map(size).sum(),
+        }
     }
+}
+
+/// Bytes that measuring takes.
+struct Memory {
+    constants: usize,
+    /// For a pass that runs.
+    running: usize,
+    /// For a pass whose activations are all kept.
+    held: usize,
 }
 
 impl<'a> Study<'a> {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use crate::data::{DataError, Feed};
-use crate::exec::{Changes, Engine, Keep, RunError};
+use crate::exec::{Engine, RunError};
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::progress::Progress;
 use crate::quant::{
@@ -97,17 +97,20 @@ impl Calibration<'_> {
     ) -> Result<Vec<Histogram>, CalibrationError> {
         let class = self.encoding_classes();
         let histograms: Vec<Mutex<Histogram>> = class.iter().map(|_| Mutex::default()).collect();
+        let mut position = vec![None; self.graph.n_values()];
+        for (index, value) in self.placement.activations.iter().enumerate() {
+            position[value.index()] = Some(index);
+        }
         progress.begin("Calibration", feed.len() as u64);
         (0..feed.len()).into_par_iter().try_for_each(|pass| {
             let inputs = feed.inputs(pass).map_err(CalibrationError::Data)?;
-            let values = engine.run(&inputs, &Changes::default(), Keep::All);
+            let observed = engine.observe(&inputs, &mut |value, elements| {
+                if let Some(index) = position[value.index()] {
+                    Histogram::add_shared(&histograms[class[index]], elements);
+                }
+            });
             let sample = || feed.name(pass);
-            let values =
-                values.map_err(|source| CalibrationError::Run { sample: sample(), source })?;
-            for (&value, &class) in self.placement.activations.iter().zip(&class) {
-                let histogram = &histograms[class];
-                values.for_each_part(value, |elements| Histogram::add_shared(histogram, elements));
-            }
+            observed.map_err(|source| CalibrationError::Run { sample: sample(), source })?;
             progress.advance(1);
             Ok(())
         })?;

@@ -1,5 +1,8 @@
 //! Running the measurements: one float pass a sample, then every choice from there.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 use crate::data::{DataError, Feed};
@@ -31,7 +34,7 @@ pub enum MeasureError {
 }
 
 /// What measuring needs.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Setup<'a> {
     pub engine: &'a dyn Engine,
     pub simulator: &'a Simulator<'a>,
@@ -39,8 +42,10 @@ pub struct Setup<'a> {
     pub feed: &'a Feed<'a>,
     /// The outputs that are compared; all of them float32.
     pub outputs: &'a [ValueId],
-    /// Passes whose activations are held at once.
+    /// Passes whose activations are held at once; 0 makes every measurement a whole pass.
     pub block: usize,
+    /// For every group the multiply-accumulates of all that depends on it.
+    pub cone_macs: Vec<u64>,
 }
 
 /// One thing to measure: these groups at these candidates, the rest in float.
@@ -64,7 +69,9 @@ impl<'a> Measurer<'a> {
             .enumerate()
             .flat_map(|(index, group)| group.choices.iter().map(move |&c| vec![(index, c)]))
             .collect();
-        let (signal, noises) = self.run(&jobs, "Sensitivity", progress)?;
+        let work = Work::new(self, &jobs);
+        let (signal, noises) =
+            self.run(&work, "Sensitivity", progress, Measurer::noise_of_cones)?;
         let mut noises = noises.into_iter();
         let measured = groups.iter().map(|group| {
             let measurement = |&candidate: &Candidate| Measurement {
@@ -76,7 +83,7 @@ impl<'a> Measurer<'a> {
         Ok(Sensitivity { groups: measured.collect(), signal })
     }
 
-    /// The noise of whole configurations.
+    /// The noise of whole configurations; those side by side are best alike in their first groups.
     pub fn configurations(
         &self,
         configurations: &[Vec<Candidate>],
@@ -85,52 +92,123 @@ impl<'a> Measurer<'a> {
     ) -> Result<(Powers, Vec<Powers>), MeasureError> {
         let job = |c: &Vec<Candidate>| c.iter().copied().enumerate().collect();
         let jobs: Vec<Job> = configurations.iter().map(job).collect();
-        self.run(&jobs, phase, progress)
+        self.run(&Work::new(self, &jobs), phase, progress, Measurer::noise_of_passes)
     }
 
-    /// Signal powers, and the noise powers of every job.
+    /// Signal powers, and the noise powers of every job, which `measure` gives for some passes.
     fn run(
         &self,
-        jobs: &[Job],
+        work: &Work<'_>,
         phase: &str,
         progress: &dyn Progress,
+        measure: Measure<'a>,
     ) -> Result<(Powers, Vec<Powers>), MeasureError> {
-        let Setup { feed, outputs, block, .. } = self.setup;
-        let changes: Vec<Option<Changes<'_>>> = jobs.iter().map(|job| self.changes(job)).collect();
-        let to_run: Vec<usize> = (0..jobs.len()).filter(|&job| changes[job].is_some()).collect();
-        progress.begin(phase, (feed.len() * (to_run.len() + 1)) as u64);
+        let Setup { feed, outputs, block, .. } = &self.setup;
+        let n_jobs = work.to_run.len();
+        progress.begin(phase, (feed.len() * (n_jobs + 1)) as u64);
         let mut signal = Powers(vec![Vec::new(); outputs.len()]);
-        let zero = Powers(vec![Vec::new(); outputs.len()]);
-        let mut noises = vec![zero; jobs.len()];
+        let mut noises = vec![signal.clone(); n_jobs];
         let passes: Vec<usize> = (0..feed.len()).collect();
-        for block in passes.chunks(block.max(1)) {
-            let bases: Vec<Values> = block
-                .par_iter()
-                .map(|&pass| self.float_pass(pass, progress))
-                .collect::<Result<_, _>>()?;
-            for (base, &pass) in bases.iter().zip(block) {
-                append(&mut signal, self.powers(pass, |output| (base.get(output), None))?);
-            }
-            let pairs: Vec<(usize, usize)> = (0..block.len())
-                .flat_map(|slot| to_run.iter().map(move |&job| (slot, job)))
-                .collect();
-            let measured: Vec<Powers> = pairs
-                .par_iter()
-                .map(|&(slot, job)| {
-                    let changes = changes[job].as_ref().expect("only such jobs are run");
-                    self.noise(block[slot], &bases[slot], changes, progress)
-                })
-                .collect::<Result<_, _>>()?;
-            for ((_, job), powers) in pairs.into_iter().zip(measured) {
-                append(&mut noises[job], powers);
+        let block = if *block == 0 { rayon::current_num_threads() } else { *block };
+        for block in passes.chunks(block) {
+            let measured = measure(self, work, block, progress)?;
+            for (float, changed) in measured {
+                append(&mut signal, float);
+                noises.iter_mut().zip(changed).for_each(|(noise, powers)| append(noise, powers));
             }
         }
         progress.finish();
         let n_samples = signal.0.first().map_or(0, Vec::len);
-        for noise in noises.iter_mut().filter(|noise| noise.0.iter().all(Vec::is_empty)) {
-            *noise = Powers::zero(outputs.len(), n_samples);
-        }
+        let noise = |&index: &Option<usize>| match index {
+            Some(index) => noises[index].clone(),
+            None => Powers::zero(outputs.len(), n_samples),
+        };
+        let noises = work.result_of.iter().map(noise).collect();
         Ok((signal, noises))
+    }
+
+    /// For each pass the signal's powers and every job's, of jobs that change little.
+    fn noise_of_cones(
+        &self,
+        work: &Work<'_>,
+        passes: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Measured>, MeasureError> {
+        if self.setup.block == 0 {
+            return self.noise_of_passes(work, passes, progress);
+        }
+        let float = Changes::default();
+        let base = |&pass: &usize| self.pass(pass, &float, Keep::All, progress);
+        let bases: Vec<Values> = passes.par_iter().map(base).collect::<Result<_, _>>()?;
+        // The longest ones first, so that no thread waits at the end.
+        let mut order: Vec<usize> = (0..work.to_run.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(work.macs[index]));
+        let n_slots = passes.len();
+        let tasks = order.iter().flat_map(|&index| (0..n_slots).map(move |slot| (slot, index)));
+        let tasks: Vec<(usize, usize)> = tasks.collect();
+        let results: Vec<OnceLock<Powers>> = tasks.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let measure = |&(slot, index): &(usize, usize)| {
+            let (pass, base) = (passes[slot], &bases[slot]);
+            let changed = self.setup.engine.rerun(base, &float, &work.to_run[index], Keep::Outputs);
+            let changed = changed.map_err(|source| self.failed(pass, source))?;
+            let powers = self.powers(pass, |output| (base.get(output), changed.get(output)));
+            progress.advance(1);
+            powers
+        };
+        let threads = 0..rayon::current_num_threads();
+        threads.into_par_iter().try_for_each(|_| {
+            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (slot, index) = *task;
+                let powers = measure(task)?;
+                let result = &results[index * n_slots + slot];
+                result.set(powers).expect("every task is done once");
+            }
+            Ok(())
+        })?;
+        let mut results = results.into_iter().map(|result| result.into_inner());
+        let mut by_pass: Vec<Vec<Powers>> = vec![Vec::new(); n_slots];
+        for index in 0..work.to_run.len() * n_slots {
+            let result = results.next().flatten().expect("every task is done");
+            by_pass[index % n_slots].push(result);
+        }
+        let signal =
+            |(base, &pass): (&Values, &usize)| self.powers(pass, |output| (base.get(output), None));
+        let signals = bases.iter().zip(passes).map(signal);
+        signals.zip(by_pass).map(|(signal, noises)| Ok((signal?, noises))).collect()
+    }
+
+    /// The same, pass after pass, for jobs that change much: each begins where it differs from the
+    /// one before.
+    fn noise_of_passes(
+        &self,
+        work: &Work<'_>,
+        passes: &[usize],
+        progress: &dyn Progress,
+    ) -> Result<Vec<Measured>, MeasureError> {
+        let one = |&pass: &usize| {
+            let float = self.pass(pass, &Changes::default(), Keep::Outputs, progress)?;
+            let mut noises = Vec::with_capacity(work.to_run.len());
+            let mut before: Option<Values> = None;
+            for (index, changes) in work.to_run.iter().enumerate() {
+                let is_base = self.setup.block != 0 && work.shares_with_next(index);
+                let keep = if is_base { Keep::All } else { Keep::Outputs };
+                let changed = match &before {
+                    Some(base) => {
+                        let engine = self.setup.engine;
+                        let rerun = engine.rerun(base, &work.to_run[index - 1], changes, keep);
+                        progress.advance(1);
+                        rerun.map_err(|source| self.failed(pass, source))?
+                    }
+                    None => self.pass(pass, changes, keep, progress)?,
+                };
+                let tensors = |output| (float.get(output), changed.get(output));
+                noises.push(self.powers(pass, tensors)?);
+                before = is_base.then_some(changed);
+            }
+            Ok((self.powers(pass, |output| (float.get(output), None))?, noises))
+        };
+        passes.par_iter().map(one).collect()
     }
 
     /// `None` if nothing changes: then there is no noise, and nothing to run.
@@ -143,28 +221,21 @@ impl<'a> Measurer<'a> {
         (!is_empty && !job.iter().all(|(_, c)| is_float(c))).then_some(changes)
     }
 
-    fn float_pass(&self, pass: usize, progress: &dyn Progress) -> Result<Values, MeasureError> {
-        let Setup { feed, engine, .. } = self.setup;
-        let inputs = feed.inputs(pass).map_err(MeasureError::Data)?;
-        let values = engine.run(&inputs, &Changes::default(), Keep::All);
-        progress.advance(1);
-        values.map_err(|source| MeasureError::Run { sample: feed.name(pass), source })
-    }
-
-    fn noise(
+    fn pass(
         &self,
         pass: usize,
-        base: &Values,
         changes: &Changes<'_>,
+        keep: Keep,
         progress: &dyn Progress,
-    ) -> Result<Powers, MeasureError> {
-        let Setup { feed, engine, .. } = self.setup;
-        let changed = engine
-            .rerun(base, changes)
-            .map_err(|source| MeasureError::Run { sample: feed.name(pass), source })?;
-        let powers = self.powers(pass, |output| (base.get(output), changed.get(output)));
+    ) -> Result<Values, MeasureError> {
+        let inputs = self.setup.feed.inputs(pass).map_err(MeasureError::Data)?;
+        let values = self.setup.engine.run(&inputs, changes, keep);
         progress.advance(1);
-        powers
+        values.map_err(|source| self.failed(pass, source))
+    }
+
+    fn failed(&self, pass: usize, source: RunError) -> MeasureError {
+        MeasureError::Run { sample: self.setup.feed.name(pass), source }
     }
 
     /// Mean squares of an output, or of its difference from another pass, for every sample.
@@ -173,7 +244,7 @@ impl<'a> Measurer<'a> {
         pass: usize,
         tensors: impl Fn(ValueId) -> (Option<&'v Tensor>, Option<&'v Tensor>),
     ) -> Result<Powers, MeasureError> {
-        let Setup { feed, outputs, .. } = self.setup;
+        let Setup { feed, outputs, .. } = &self.setup;
         let mut powers = Vec::new();
         for (index, &output) in outputs.iter().enumerate() {
             let (float, changed) = tensors(output);
@@ -206,6 +277,66 @@ impl<'a> Measurer<'a> {
             powers.push(means.take(feed.n_samples_in(pass)).collect());
         }
         Ok(Powers(powers))
+    }
+}
+
+/// Signal powers of the samples of a pass, and the noise powers of every job.
+type Measured = (Powers, Vec<Powers>);
+
+type Measure<'a> =
+    fn(&Measurer<'a>, &Work<'_>, &[usize], &dyn Progress) -> Result<Vec<Measured>, MeasureError>;
+
+/// Jobs as changes of the float network; equal ones are run once.
+struct Work<'a> {
+    to_run: Vec<Changes<'a>>,
+    /// Multiply-accumulates of what depends on a change.
+    macs: Vec<u64>,
+    /// Those of what differs between a job and the next, and of the whole network.
+    macs_to_next: Vec<u64>,
+    all_macs: u64,
+    /// For every job its place in `to_run`; `None` without any change.
+    result_of: Vec<Option<usize>>,
+}
+
+impl<'a> Work<'a> {
+    fn new(measurer: &Measurer<'a>, jobs: &[Job]) -> Work<'a> {
+        let cone = |group: usize| measurer.setup.cone_macs[group];
+        // The cone of what comes first has nearly all of the others'.
+        let largest = |groups: &mut dyn Iterator<Item = usize>| groups.map(cone).max().unwrap_or(0);
+        let mut work = Work {
+            to_run: Vec::new(),
+            macs: Vec::new(),
+            macs_to_next: Vec::new(),
+            all_macs: measurer.setup.cone_macs.iter().copied().max().unwrap_or(0),
+            result_of: Vec::new(),
+        };
+        let mut last: Option<&Job> = None;
+        for job in jobs {
+            let Some(changes) = measurer.changes(job) else {
+                work.result_of.push(None);
+                continue;
+            };
+            let known = work.to_run.iter().position(|known| known.are_same(&changes));
+            work.result_of.push(Some(known.unwrap_or(work.to_run.len())));
+            if known.is_some() {
+                continue;
+            }
+            if let Some(last) = last {
+                let differs = |&(a, b): &(&(usize, Candidate), &(usize, Candidate))| a != b;
+                let different = last.iter().zip(job).filter(differs);
+                let to_next = largest(&mut different.flat_map(|(a, b)| [a.0, b.0]));
+                work.macs_to_next.push(to_next);
+            }
+            last = Some(job);
+            work.macs.push(largest(&mut job.iter().map(|(group, _)| *group)));
+            work.to_run.push(changes);
+        }
+        work
+    }
+
+    /// Whether the next job has enough in common with a job that keeping its values pays.
+    fn shares_with_next(&self, index: usize) -> bool {
+        self.macs_to_next.get(index).is_some_and(|&macs| macs < self.all_macs / 5 * 4)
     }
 }
 

@@ -179,8 +179,10 @@ impl<'a> Grouping<'a> {
         }
         self.ty(node.input(0)?)?;
         let lowering = self.types.with_inputs(node, |inputs| node.operator.lower(inputs))??;
-        let is_seen = |(_, value): (usize, ValueId)| self.visible.seen.contains(&value);
-        let is_fixed = reads_constants(&lowering) || !node.present_inputs().any(is_seen);
+        let is_changed = |(_, value): (usize, ValueId)| {
+            self.graph.constant(value).is_some() && self.visible.seen.contains(&value)
+        };
+        let is_fixed = reads_constants(&lowering) || !node.present_inputs().any(is_changed);
         is_fixed.then_some(lowering)
     }
 

@@ -14,11 +14,11 @@ mod tests;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::exec::fast::pass::Pass;
+use crate::exec::fast::pass::{Base, Pass};
 use crate::exec::fast::plan::{Plan, Visible};
 use crate::exec::fast::pool::Pools;
 use crate::exec::reference::check_inputs;
-use crate::exec::{Changes, Engine, Keep, Prepared, Reference, RunError, Values};
+use crate::exec::{Changes, Engine, Keep, Prepared, Reference, RunError, Values, Visit};
 use crate::graph::{Graph, ValueId, infer};
 use crate::tensor::{Tensor, TensorType};
 
@@ -105,17 +105,30 @@ impl Engine for Fast<'_> {
         let plan = self.plan(types, keep, changes);
         let mut pass = Pass::new(self, &plan, changes, None, keep);
         pass.set_inputs(inputs);
-        pass.run()
+        pass.run(inputs.to_vec())
     }
 
-    fn rerun(&self, base: &Values, changes: &Changes<'_>) -> Result<Values, RunError> {
-        let input = |input: &crate::graph::GraphInput| {
-            base.get(input.value).expect("`base` kept the inputs").ty()
-        };
-        let types = self.graph.inputs().iter().map(input).collect();
-        let plan = self.plan(types, Keep::Outputs, changes);
-        let mut pass = Pass::new(self, &plan, changes, Some(base), Keep::Outputs);
-        pass.rehook_inputs();
-        pass.run()
+    fn observe(&self, inputs: &[Tensor], visit: Visit<'_>) -> Result<(), RunError> {
+        check_inputs(self.graph, inputs)?;
+        let (types, changes) = (inputs.iter().map(Tensor::ty).collect(), Changes::default());
+        let plan = self.plan(types, Keep::All, &changes);
+        let mut pass = Pass::new(self, &plan, &changes, None, Keep::Outputs);
+        pass.set_inputs(inputs);
+        pass.run_observed(visit)
+    }
+
+    fn rerun(
+        &self,
+        base: &Values,
+        before: &Changes<'_>,
+        changes: &Changes<'_>,
+        keep: Keep,
+    ) -> Result<Values, RunError> {
+        let types = base.inputs.iter().map(Tensor::ty).collect();
+        let plan = self.plan(types, keep, changes);
+        let base = Base { values: base, before, different: changes.differences(before) };
+        let mut pass = Pass::new(self, &plan, changes, Some(&base), keep);
+        pass.set_different_inputs();
+        pass.run(base.values.inputs.clone())
     }
 }

@@ -1,5 +1,6 @@
 //! [`Pass`]: one run of a plan, from the inputs on or from what is changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::exec::fast::Fast;
@@ -9,18 +10,25 @@ use crate::exec::fast::pool::Pool;
 use crate::exec::prepared::{Form, Prepared};
 use crate::exec::reference::hooked;
 use crate::exec::values::{Data, Layout, Stored, convert, image, stored_len};
-use crate::exec::{Changes, Keep, RunError, ValueHook, Values};
+use crate::exec::{Changes, Keep, RunError, ValueHook, Values, Visit};
 use crate::graph::ValueId;
 use crate::kernels::{self, Buffer, ConvInput, Gemm, LANES, Map};
 use crate::ops::{Lowering, Product};
 use crate::tensor::Tensor;
 
+/// What a pass begins with if not all is changed.
+pub(super) struct Base<'a> {
+    pub(super) values: &'a Values,
+    /// What was changed in it, and what is changed in another way now.
+    pub(super) before: &'a Changes<'a>,
+    pub(super) different: BTreeSet<ValueId>,
+}
+
 pub(super) struct Pass<'a> {
     engine: &'a Fast<'a>,
     plan: &'a Plan,
     changes: &'a Changes<'a>,
-    /// What is not changed, if not all is.
-    base: Option<&'a Values>,
+    base: Option<&'a Base<'a>>,
     keep: Keep,
     fresh: Vec<Option<Stored>>,
     /// Values in the other layout than the one they were made in.
@@ -41,7 +49,7 @@ impl<'a> Pass<'a> {
         engine: &'a Fast<'a>,
         plan: &'a Plan,
         changes: &'a Changes<'a>,
-        base: Option<&'a Values>,
+        base: Option<&'a Base<'a>>,
         keep: Keep,
     ) -> Pass<'a> {
         let n_values = engine.graph.n_values();
@@ -56,38 +64,57 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Inputs of the base that a hook changes.
-    pub(super) fn rehook_inputs(&mut self) {
+    /// Inputs of the base that are changed in another way.
+    pub(super) fn set_different_inputs(&mut self) {
+        let Some(base) = self.base else { return };
+        for (input, tensor) in self.engine.graph.inputs().iter().zip(&base.values.inputs) {
+            if base.different.contains(&input.value) {
+                let value = hooked(input.value, tensor.clone(), self.changes);
+                self.fresh[input.value.index()] = Some(value.into());
+            }
+        }
+    }
+
+    pub(super) fn run(self, inputs: Vec<Tensor>) -> Result<Values, RunError> {
+        Ok(Values { values: self.run_steps(None)?, inputs })
+    }
+
+    /// Gives `visit` every float value that is stored, in parts.
+    pub(super) fn run_observed(self, visit: Visit<'_>) -> Result<(), RunError> {
         for input in self.engine.graph.inputs() {
-            self.rehook(input.value);
+            self.show(input.value, visit);
         }
+        self.run_steps(Some(visit)).map(|_| ())
     }
 
-    fn rehook(&mut self, id: ValueId) {
-        let base = self.base.and_then(|base| base.0[id.index()].as_ref());
-        if let (Some(base), true) = (base, self.changes.hooks.contains_key(&id)) {
-            self.fresh[id.index()] = Some(hooked(id, base.tensor(), self.changes).into());
-        }
-    }
-
-    pub(super) fn run(mut self) -> Result<Values, RunError> {
+    fn run_steps(mut self, mut visit: Option<Visit<'_>>) -> Result<Vec<Option<Stored>>, RunError> {
         let starts = self.starts();
         for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
             match start {
                 Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
                 Some(start) => self.execute(step, start),
-                None if matches!(step.head, Head::Reference) => {
-                    let node = self.engine.graph.node(step.node);
-                    node.present_outputs().for_each(|output| self.rehook(output));
-                }
                 None => {}
+            }
+            if let Some(visit) = &mut visit {
+                self.made(step).for_each(|made| self.show(made, visit));
             }
             self.free_read(index, step);
         }
         self.finish_outputs();
         self.converted.drain(..).flatten().for_each(|stored| self.pool.reclaim(stored));
         self.engine.pools.give(self.pool);
-        Ok(Values(self.fresh))
+        if let (Some(base), Keep::All) = (self.base, self.keep) {
+            for (fresh, known) in self.fresh.iter_mut().zip(&base.values.values) {
+                *fresh = fresh.take().or_else(|| known.clone());
+            }
+        }
+        Ok(self.fresh)
+    }
+
+    fn show(&self, id: ValueId, visit: Visit<'_>) {
+        if let Some(stored) = &self.fresh[id.index()] {
+            stored.for_each_part(&mut |part| visit(id, part));
+        }
     }
 
     /// Frees what no later step reads.
@@ -121,7 +148,7 @@ impl<'a> Pass<'a> {
     }
 
     fn value(&self, id: ValueId) -> Option<&Stored> {
-        let base = || self.base.and_then(|base| base.0[id.index()].as_ref());
+        let base = || self.base.and_then(|base| base.values.values[id.index()].as_ref());
         self.fresh[id.index()].as_ref().or_else(base)
     }
 
@@ -139,14 +166,14 @@ impl<'a> Pass<'a> {
             return self.plan.steps.iter().map(|_| Some(Start::Head)).collect();
         };
         let mut is_changed: Vec<bool> = self.fresh.iter().map(Option::is_some).collect();
-        for constant in self.changes.constants.keys() {
-            is_changed[constant.index()] = true;
+        for constant in &base.different {
+            is_changed[constant.index()] |= self.engine.graph.constant(*constant).is_some();
         }
         let mut starts: Vec<Option<Start>> = Vec::with_capacity(self.plan.steps.len());
         for step in &self.plan.steps {
             let start = self.start(step, base, &is_changed);
             for made in self.made(step) {
-                is_changed[made.index()] |= start.is_some() || self.hook(made).is_some();
+                is_changed[made.index()] |= start.is_some();
             }
             starts.push(start);
         }
@@ -163,7 +190,7 @@ impl<'a> Pass<'a> {
             };
             let operands = links.iter().filter_map(Link::operand);
             for read in reads.iter().copied().chain(operands) {
-                is_missing[read.index()] |= base.0[read.index()].is_none();
+                is_missing[read.index()] |= base.values.values[read.index()].is_none();
             }
         }
         starts
@@ -178,11 +205,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Where a step begins because of what is changed.
-    fn start(&self, step: &Step, base: &Values, is_changed: &[bool]) -> Option<Start> {
+    fn start(&self, step: &Step, base: &Base<'_>, is_changed: &[bool]) -> Option<Start> {
         if step.reads.iter().any(|value| is_changed[value.index()]) {
             return Some(Start::Head);
         }
-        let is_hooked = |value: ValueId| self.changes.hooks.contains_key(&value);
+        let is_hooked = |value: ValueId| base.different.contains(&value);
         let is_first = |(index, link): (usize, &Link)| {
             if link.operand().is_some_and(|value| is_changed[value.index()]) {
                 return Some(index);
@@ -190,7 +217,7 @@ impl<'a> Pass<'a> {
             is_hooked(link.made).then_some(index + 1)
         };
         if matches!(step.head, Head::Reference) {
-            return None;
+            return self.made(step).any(is_hooked).then_some(Start::Head);
         }
         let first_link = step.links.iter().enumerate().find_map(is_first);
         let first = if step.made.is_some_and(is_hooked) { Some(0) } else { first_link };
@@ -201,7 +228,11 @@ impl<'a> Pass<'a> {
             _ => Some(step.links[index - 1].made),
         };
         let is_known = |index: &usize| {
-            value_before(*index).is_some_and(|value| base.0[value.index()].is_some())
+            // What a hook changed is no longer known as it was made.
+            value_before(*index).is_some_and(|value| {
+                let is_there = base.values.values[value.index()].is_some();
+                is_there && !base.before.hooks.contains_key(&value)
+            })
         };
         Some((0..=first).rev().find(is_known).map_or(Start::Head, Start::Link))
     }

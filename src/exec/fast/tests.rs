@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::exec::ValueHook;
+use crate::exec::fast::plan::Head;
 use crate::graph::testing::{Net, inputs, net};
 use crate::ops::AttrValue;
 
@@ -180,7 +181,7 @@ fn agrees_with_the_reference() {
         let all = fast.run(&inputs, &Changes::default(), Keep::All).unwrap();
         let expected = reference.run(&inputs, &Changes::default(), Keep::All).unwrap();
         for id in graph.value_ids() {
-            let (Some(found), Some(expected)) = (&all.0[id.index()], expected.get(id)) else {
+            let (Some(found), Some(expected)) = (&all.values[id.index()], expected.get(id)) else {
                 continue;
             };
             assert_close(graph.value_name(id), &found.tensor(), expected);
@@ -208,13 +209,42 @@ fn a_rerun_is_a_whole_run_with_the_same_changes_to_the_last_bit() {
             for changes in choices(&graph) {
                 let whole = fast.run(&inputs, &changes, Keep::Outputs).unwrap();
                 let kept = fast.run(&inputs, &changes, Keep::All).unwrap();
-                let partial = fast.rerun(&base, &changes).unwrap();
+                let partial =
+                    fast.rerun(&base, &Changes::default(), &changes, Keep::Outputs).unwrap();
                 let hooked: Vec<&str> = (changes.hooks.keys().chain(changes.constants.keys()))
                     .map(|&id| graph.value_name(id))
                     .collect();
                 let expected = outputs(&graph, &whole);
                 assert!(outputs(&graph, &partial) == expected, "rerun, changed {hooked:?}");
                 assert!(outputs(&graph, &kept) == expected, "keeping all, changed {hooked:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rerun_begins_with_other_changes_too() {
+    for graph in [images(), tokens()] {
+        let inputs = inputs(&graph);
+        let observed: Vec<ValueId> = graph.value_ids().collect();
+        let choices = choices(&graph);
+        let engines: [&dyn Engine; 2] = [
+            &Fast::new(&graph, usize::MAX, &observed[..observed.len() / 2]),
+            &Reference::new(&graph, usize::MAX),
+        ];
+        for engine in engines {
+            let mut before = &choices[0];
+            let mut base = engine.run(&inputs, before, Keep::All).unwrap();
+            for index in (0..choices.len()).map(|i| i * 7 % choices.len()) {
+                let changes = &choices[index];
+                let whole = engine.run(&inputs, changes, Keep::Outputs).unwrap();
+                for keep in [Keep::Outputs, Keep::All] {
+                    let partial = engine.rerun(&base, before, changes, keep).unwrap();
+                    let is_same = outputs(&graph, &partial) == outputs(&graph, &whole);
+                    assert!(is_same, "{:?} behind {:?}", changes.hooks.keys(), before.hooks.keys());
+                }
+                base = engine.rerun(&base, before, changes, Keep::All).unwrap();
+                before = changes;
             }
         }
     }
@@ -243,8 +273,38 @@ fn observed_values_are_kept() {
     for id in observed {
         let mut n_elements = 0;
         assert!(values.for_each_part(id, |part| n_elements += part.len()));
-        let expected = values.0[id.index()].as_ref().unwrap().tensor().len();
+        let expected = values.values[id.index()].as_ref().unwrap().tensor().len();
         assert_eq!(n_elements, expected, "{}", graph.value_name(id));
+        let mut sum = 0.;
+        let visit = &mut |seen: ValueId, part: &[f32]| {
+            sum += if seen == id { part.iter().map(|&x| f64::from(x)).sum() } else { 0. };
+        };
+        fast.observe(&inputs(&graph), visit).unwrap();
+        let tensor = values.values[id.index()].as_ref().unwrap().tensor();
+        let expected: f64 = tensor.slice::<f32>().iter().map(|&x| f64::from(x)).sum();
+        assert!((sum - expected).abs() < 1e-9 * expected.abs(), "{}", graph.value_name(id));
+    }
+}
+
+#[test]
+fn everything_has_a_kernel() {
+    for graph in [images(), tokens()] {
+        let is_made = |id: &ValueId| graph.constant(*id).is_none();
+        let observed: Vec<ValueId> = graph.value_ids().filter(is_made).collect();
+        for keep in [Keep::Outputs, Keep::All] {
+            let fast = Fast::new(&graph, usize::MAX, &observed);
+            let types = inputs(&graph).iter().map(Tensor::ty).collect();
+            let plan = fast.plan(types, keep, &Changes::default());
+            let slow = plan.steps.iter().filter(|step| matches!(step.head, Head::Reference));
+            let slow: Vec<&str> = slow.map(|step| graph.value_name(step.output)).collect();
+            // What the network is observed inside of is not computed as one.
+            let inside = ["mean", "squared", "variance", "deviation", "centered", "normal"];
+            assert!(slow.iter().all(|name| inside.contains(name)), "{slow:?}");
+        }
+        let fast = Fast::new(&graph, usize::MAX, &[]);
+        let types = inputs(&graph).iter().map(Tensor::ty).collect();
+        let plan = fast.plan(types, Keep::Outputs, &Changes::default());
+        assert!(plan.steps.iter().all(|step| !matches!(step.head, Head::Reference)));
     }
 }
 
