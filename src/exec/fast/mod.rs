@@ -6,9 +6,11 @@
 
 mod chain;
 mod group;
+mod head;
 mod pass;
 mod plan;
 mod pool;
+mod step;
 #[cfg(test)]
 mod tests;
 

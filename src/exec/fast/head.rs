@@ -1,0 +1,214 @@
+//! The kernels behind the heads of steps.
+
+use std::sync::Arc;
+
+use crate::exec::fast::chain::{Chain, Floats};
+use crate::exec::fast::pass::Pass;
+use crate::exec::fast::plan::{Filters, Head, Norm, Step};
+use crate::exec::prepared::Form;
+use crate::exec::values::{Layout, image};
+use crate::graph::ValueId;
+use crate::kernels::{self, Buffer, ConvInput, Gemm, LANES};
+use crate::ops::{Lowering, Product};
+
+impl Pass<'_> {
+    /// Elements of memory that a head needs besides its result.
+    pub(super) fn scratch_len(&self, step: &Step) -> usize {
+        match &step.head {
+            Head::Product(product, _) if self.constant(step.reads[1]).is_none() => {
+                kernels::packed_len(product.k, product.n) * n_factors(product)
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn head(
+        &self,
+        step: &Step,
+        clamp: [f32; 2],
+        chain: &mut Chain<'_>,
+        y: &mut [f32],
+        scratch: &mut Buffer,
+    ) {
+        let read =
+            |index: usize| self.floats(step.reads[index], step.wanted().unwrap_or(Layout::Plain));
+        let x = read(0);
+        match &step.head {
+            Head::Reference => unreachable!("a pass evaluates these itself"),
+            Head::Load => load(&x, y, chain),
+            Head::Conv(conv, filters) => {
+                let form = match conv.input() {
+                    ConvInput::Plain => Form::PlainFilters,
+                    ConvInput::Blocked => Form::BlockedFilters(filters.groups),
+                };
+                let w = self.packed(filters.w, form, |w| conv.pack(w));
+                let bias = self.bias(filters);
+                conv.run(&x, &w, &bias, clamp, y, |part, at| chain.apply(part, at));
+            }
+            Head::Depthwise(conv, filters) => {
+                let w = self.packed(filters.w, Form::DepthwiseFilters, |w| conv.pack(w));
+                let bias = self.bias(filters);
+                conv.run(&x, &w, &bias, clamp, y, |part, at| chain.apply(part, at));
+            }
+            Head::Product(product, c) => {
+                let c = c.map(|c| self.filled_up(c));
+                let c = c.as_deref().map_or(&[][..], |c| c);
+                self.product(step, product, &x, c, clamp, chain, y, scratch);
+            }
+            Head::Norm(norm, parameters) => {
+                let Norm { n, epsilon, is_centered } = *norm;
+                let parameters =
+                    parameters.map(|value| value.map(|value| self.floats(value, Layout::Plain)));
+                let [scale, shift] = parameters.each_ref().map(|floats| floats.as_deref());
+                match is_centered {
+                    true => kernels::layer_norm_rows(&x, y, n, scale, shift, epsilon),
+                    false => kernels::rms_norm_rows(&x, y, n, scale, epsilon),
+                }
+                chain.apply(y, 0);
+            }
+            Head::Other(lowering) => {
+                self.other(step, lowering, &x, y);
+                chain.apply(y, 0);
+            }
+        }
+    }
+
+    fn packed(
+        &self,
+        id: ValueId,
+        form: Form,
+        pack: impl FnOnce(&[f32]) -> Vec<f32>,
+    ) -> Arc<Buffer> {
+        let constant = self.constant(id).expect("a plan packs constants");
+        constant.packed(form, |x| Buffer::from(pack(x.slice()).as_slice()))
+    }
+
+    /// A constant with zeros up to whole blocks.
+    fn filled_up(&self, id: ValueId) -> Arc<Buffer> {
+        self.packed(id, Form::FilledUp, |x| {
+            let mut filled = x.to_vec();
+            filled.resize(x.len().next_multiple_of(LANES), 0.);
+            filled
+        })
+    }
+
+    fn bias(&self, filters: &Filters) -> Floats<'_> {
+        filters.bias.map_or(Floats::Borrowed(&[]), |bias| Floats::Shared(self.filled_up(bias)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call site, all of it is the product's")]
+    fn product(
+        &self,
+        step: &Step,
+        product: &Product,
+        a: &[f32],
+        bias: &[f32],
+        clamp: [f32; 2],
+        chain: &mut Chain<'_>,
+        y: &mut [f32],
+        scratch: &mut Buffer,
+    ) {
+        let Product { m, k, n, ref stack, is_transposed, .. } = *product;
+        let packed_len = kernels::packed_len(k, n);
+        let strides = if is_transposed[1] { [1, k] } else { [n, 1] };
+        let pack = |b: &[f32], packed: &mut [f32]| {
+            for (b, packed) in b.chunks_exact(k * n).zip(packed.chunks_exact_mut(packed_len)) {
+                kernels::pack(b, k, n, strides, packed);
+            }
+        };
+        let b = match self.constant(step.reads[1]) {
+            Some(_) => {
+                Floats::Shared(self.packed(step.reads[1], Form::Factor(is_transposed[1]), |b| {
+                    let mut packed = vec![0.; packed_len * n_factors(product)];
+                    pack(b, &mut packed);
+                    packed
+                }))
+            }
+            None => {
+                pack(&self.floats(step.reads[1], Layout::Plain), scratch);
+                Floats::Borrowed(scratch)
+            }
+        };
+        let gemm = Gemm { rows: m, depth: k, columns: n, x_step: k, y_step: n };
+        for (index, ([i, j], y)) in stack.iter().zip(y.chunks_exact_mut(m * n)).enumerate() {
+            let (a, b) = (&a[i * m * k..][..m * k], &b[j * packed_len..][..packed_len]);
+            let mut finish = |part: &mut [f32], row: usize, column: usize| {
+                chain.apply(part, (index * m + row) * n + column);
+            };
+            gemm.run(a, b, bias, clamp, y, Some(&mut finish));
+        }
+    }
+
+    fn other(&self, step: &Step, lowering: &Lowering, x: &[f32], y: &mut [f32]) {
+        let shape = &self.value(step.reads[0]).expect("what a step reads is there").shape;
+        let planes = || {
+            let [batch, channels, _] = image(shape);
+            batch * channels.div_ceil(LANES)
+        };
+        match lowering {
+            Lowering::View => y.copy_from_slice(x),
+            Lowering::Permute(perm) => kernels::permute(x, shape, perm, y),
+            Lowering::Softmax { is_log } => {
+                y.copy_from_slice(x);
+                let n = step.shape[step.shape.len() - 1];
+                match is_log {
+                    true => kernels::log_softmax_rows(y, n),
+                    false => kernels::softmax_rows(y, n),
+                }
+            }
+            Lowering::MaxPool(axes) => kernels::max_pool(x, planes(), axes, y),
+            Lowering::AveragePool { axes, count_include_pad } => {
+                kernels::average_pool(x, planes(), axes, *count_include_pad, y);
+            }
+            Lowering::GlobalAveragePool => {
+                kernels::global_average_pool(x, planes(), image(shape)[2], y);
+            }
+            Lowering::Resize { rows, columns } => {
+                kernels::resize(x, planes(), [shape[2], shape[3]], rows, columns, y);
+            }
+            Lowering::Concat(_) => {
+                let channels = |&id: &ValueId| self.value(id).map_or(0, |stored| stored.shape[1]);
+                let pieces: Vec<(Floats<'_>, usize)> = step
+                    .reads
+                    .iter()
+                    .map(|id| (self.floats(*id, Layout::Blocked), channels(id)))
+                    .collect();
+                let pieces: Vec<(&[f32], usize)> =
+                    pieces.iter().map(|(piece, channels)| (&**piece, *channels)).collect();
+                let [batch, _, plane] = image(&step.shape);
+                kernels::concat_channels(&pieces, batch, plane, y);
+            }
+            Lowering::Slice(positions) => {
+                let positions = [positions[2], positions[3]];
+                kernels::slice_spatial(x, planes(), [shape[2], shape[3]], &positions, y);
+            }
+            Lowering::Pad { pads, value } if pads[1] == [0, 0] => {
+                let pads = [pads[2], pads[3]];
+                kernels::pad_spatial(x, planes(), [shape[2], shape[3]], pads, *value, y);
+            }
+            Lowering::Pad { pads, .. } => {
+                let [batch, channels, plane] = image(shape);
+                kernels::pad_channels(x, batch, channels, plane, pads[1], y);
+            }
+            Lowering::Conv(_)
+            | Lowering::Product(_)
+            | Lowering::Map(_)
+            | Lowering::Zip(_)
+            | Lowering::Norm { .. } => unreachable!("these are heads of their own"),
+        }
+    }
+}
+
+/// How many different matrices the right factors are.
+fn n_factors(product: &Product) -> usize {
+    product.stack.iter().map(|[_, j]| j + 1).max().unwrap_or(0)
+}
+
+/// Copies piece by piece, each changed while it is in cache.
+pub(super) fn load(x: &[f32], y: &mut [f32], chain: &mut Chain<'_>) {
+    let len = Chain::SLOT_LEN;
+    for (index, (x, y)) in x.chunks(len).zip(y.chunks_mut(len)).enumerate() {
+        y.copy_from_slice(x);
+        chain.apply(y, index * len);
+    }
+}

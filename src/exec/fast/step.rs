@@ -1,0 +1,209 @@
+//! A pass's work on one step: what it reads in the layout it wants, the head, the chain behind it.
+
+use std::sync::Arc;
+
+use crate::exec::fast::chain::{Action, Bound, Chain, Floats, Link, Operand};
+use crate::exec::fast::head::load;
+use crate::exec::fast::pass::{Pass, Start};
+use crate::exec::fast::plan::{Head, Step};
+use crate::exec::prepared::Form;
+use crate::exec::reference::hooked;
+use crate::exec::values::{Data, Layout, Stored, convert, image, stored_len};
+use crate::exec::{Keep, RunError};
+use crate::graph::ValueId;
+use crate::kernels::{Buffer, LANES, Map};
+use crate::ops::Lowering;
+
+const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+impl Pass<'_> {
+    /// Makes sure that a value is there in a layout, which may be another than its own.
+    fn ensure(&mut self, id: ValueId, layout: Layout) {
+        let Some(stored) = self.value(id) else { return };
+        if stored.layout == layout || self.converted[id.index()].is_some() {
+            return;
+        }
+        let shape = stored.shape.clone();
+        let mut buffer = self.pool.take(stored_len(&shape, layout));
+        let stored = self.value(id).and_then(Stored::floats).expect("kernels read floats");
+        convert(stored, &shape, layout, &mut buffer);
+        let data = Data::Floats(Arc::new(buffer));
+        self.converted[id.index()] = Some(Stored { shape, layout, data });
+    }
+
+    /// A value that is there in a layout, or a constant.
+    pub(super) fn floats(&self, id: ValueId, layout: Layout) -> Floats<'_> {
+        if let Some(stored) = self.value(id) {
+            let converted = self.converted[id.index()].as_ref();
+            let found = if stored.layout == layout { stored } else { converted.unwrap_or(stored) };
+            return Floats::Borrowed(found.floats().expect("kernels read floats"));
+        }
+        let constant = self.constant(id).expect("what a step reads is there");
+        match layout {
+            Layout::Plain => Floats::Shared(constant.packed(Form::Whole, |x| x.slice().into())),
+            Layout::Blocked => Floats::Shared(constant.packed(Form::Blocks, |x| {
+                let mut buffer = Buffer::zeros(stored_len(x.shape(), Layout::Blocked));
+                convert(x.slice(), x.shape(), Layout::Blocked, &mut buffer);
+                buffer
+            })),
+        }
+    }
+
+    /// A node by its operator.
+    pub(super) fn evaluate(&mut self, step: &Step) -> Result<(), RunError> {
+        let value = |id: ValueId| {
+            let known = self.plan.known.get(&id).cloned();
+            let stored = || self.value(id).map(Stored::tensor);
+            let constant = || self.constant(id).map(|constant| constant.tensor().into_owned());
+            known.or_else(stored).or_else(constant)
+        };
+        let outputs = self.engine.reference.node(step.node, value)?;
+        let node = self.engine.graph.node(step.node);
+        for (output, tensor) in node.outputs.iter().zip(outputs) {
+            let Some(output) = *output else { continue };
+            let is_needed = self.plan.last_reader[output.index()].is_some()
+                || self.keep == Keep::All
+                || self.engine.graph.is_output(output);
+            let tensor = hooked(output, tensor, self.changes);
+            self.fresh[output.index()] = is_needed.then(|| tensor.into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn execute(&mut self, step: &Step, start: Start) {
+        let first = match start {
+            Start::Head => 0,
+            Start::Link(first) => first,
+        };
+        let source = match (start, first) {
+            (Start::Head, _) => None,
+            (Start::Link(_), 0) => step.made,
+            (Start::Link(_), first) => Some(step.links[first - 1].made),
+        };
+        let is_view = matches!(step.head, Head::Other(Lowering::View)) && step.links.is_empty();
+        if start == Start::Head && is_view && self.share(step) {
+            return;
+        }
+        match (source, step.wanted()) {
+            (Some(source), _) => self.ensure(source, step.layout),
+            (None, wanted) => {
+                let wanted = wanted.unwrap_or(Layout::Plain);
+                step.reads.iter().for_each(|&value| self.ensure(value, wanted));
+            }
+        }
+        for link in &step.links[first..] {
+            if let Action::Zip(_, Operand::Whole(value), _) = link.action {
+                self.ensure(value, step.layout);
+            }
+        }
+        let mut y = self.pool.take(stored_len(&step.shape, step.layout));
+        let scratch_len = self.scratch_len(step);
+        let mut scratch = self.pool.take(if source.is_some() { 0 } else { scratch_len });
+        let slots: Vec<Buffer> =
+            (1..step.n_slots).map(|_| self.pool.take(Chain::SLOT_LEN)).collect();
+        let slots = {
+            let (clamp, n_clamped) = match source {
+                None => self.clamp(step),
+                Some(_) => (UNBOUNDED, 0),
+            };
+            let mut chain = self.chain(step, first + n_clamped, slots);
+            // A hook on what the links begin with.
+            let begin = match (source, n_clamped) {
+                (Some(source), _) => Some(source),
+                (None, 0) => step.made,
+                (None, n_clamped) => Some(step.links[n_clamped - 1].made),
+            };
+            chain.first_hook = begin.and_then(|begin| self.hook(begin));
+            match source {
+                Some(source) => {
+                    let x = self.floats(source, step.layout);
+                    load(&x, &mut y, &mut chain);
+                }
+                None => self.head(step, clamp, &mut chain, &mut y, &mut scratch),
+            }
+            chain.slots
+        };
+        slots.into_iter().chain([scratch]).for_each(|buffer| self.pool.give(buffer));
+        let data = Data::Floats(Arc::new(y));
+        let stored = Stored { shape: step.shape.clone(), layout: step.layout, data };
+        self.fresh[step.output.index()] = Some(stored);
+    }
+
+    /// Gives a value another shape without moving it, if it lies in order.
+    fn share(&mut self, step: &Step) -> bool {
+        let Some(stored) = self.value(step.reads[0]).filter(|x| x.layout == Layout::Plain) else {
+            return false;
+        };
+        let data = match &stored.data {
+            Data::Tensor(tensor) => Data::Tensor(tensor.reshaped(&step.shape)),
+            shared => shared.clone(),
+        };
+        let mut stored = Stored { shape: step.shape.clone(), layout: Layout::Plain, data };
+        if let Some(hook) = self.hook(step.output) {
+            let mut floats = Buffer::from(stored.floats().expect("a view of floats"));
+            hook.apply(&mut floats);
+            stored.data = Data::Floats(Arc::new(floats));
+        }
+        self.fresh[step.output.index()] = Some(stored);
+        true
+    }
+
+    /// Bounds that a kernel applies itself, and how many links they replace.
+    fn clamp(&self, step: &Step) -> ([f32; 2], usize) {
+        let is_able = matches!(step.head, Head::Conv(..) | Head::Depthwise(..) | Head::Product(..));
+        let is_hooked = step.made.is_some_and(|made| self.hook(made).is_some());
+        match step.links.first() {
+            Some(Link { action: Action::Map(Map::Clip { low, high }), slot: 0, to: 0, .. })
+                if is_able && !is_hooked =>
+            {
+                ([*low, *high], 1)
+            }
+            _ => (UNBOUNDED, 0),
+        }
+    }
+
+    /// The links from `first` on with their operands.
+    fn chain<'p>(&'p self, step: &'p Step, first: usize, slots: Vec<Buffer>) -> Chain<'p> {
+        let links = &step.links[first..];
+        Chain {
+            links,
+            bound: links.iter().map(|link| self.bind(step, link)).collect(),
+            hooks: links.iter().map(|link| self.hook(link.made)).collect(),
+            first_hook: None,
+            slots,
+        }
+    }
+
+    fn bind(&self, step: &Step, link: &Link) -> Bound<'_> {
+        let Action::Zip(_, operand, _) = link.action else { return Bound::None };
+        match operand {
+            Operand::Slot(..) => Bound::None,
+            Operand::Scalar(value) => Bound::Scalar(self.element(value)),
+            Operand::Whole(value) => Bound::Whole(self.floats(value, step.layout)),
+            Operand::Row(value) => Bound::row(&self.plain(value)),
+            Operand::Channels(value) => {
+                let [_, channels, plane] = image(&step.shape);
+                let plain = self.plain(value);
+                let blocks = channels.div_ceil(LANES) * LANES;
+                let mut values = Buffer::zeros(plain.len() / channels * blocks);
+                let samples = values.chunks_exact_mut(blocks).zip(plain.chunks_exact(channels));
+                samples.for_each(|(to, from)| to[..channels].copy_from_slice(from));
+                Bound::Channels { values, block: plane * LANES }
+            }
+        }
+    }
+
+    /// The first element, whatever the layout.
+    fn element(&self, id: ValueId) -> f32 {
+        let layout = self.value(id).map_or(Layout::Plain, |stored| stored.layout);
+        self.floats(id, layout)[0]
+    }
+
+    /// The elements of a small value in row-major order.
+    fn plain(&self, id: ValueId) -> Vec<f32> {
+        match self.value(id) {
+            Some(stored) => stored.tensor().slice::<f32>().to_vec(),
+            None => self.floats(id, Layout::Plain).to_vec(),
+        }
+    }
+}
