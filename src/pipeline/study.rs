@@ -132,17 +132,22 @@ impl Network {
             let sites = group.weights.iter().map(|&index| self.placement.weights[index].value);
             sites.map(move |site| n_widths(group) * size(site))
         });
+        // Constants as they are, packed, and packed once more for each width.
+        let constants = 2 * constants.map(size).sum::<usize>() + rounded.sum::<usize>();
         Memory {
-            // As they are, packed, and packed once more for each width.
-            constants: 2 * constants.map(size).sum::<usize>() + rounded.sum::<usize>(),
+            constants: PROGRAM_BYTES + constants,
             running: 2 * self.graph.most_live_bytes(size),
             held: made.map(size).sum(),
         }
     }
 }
 
+/// What the program takes without any network, with its stacks and tables.
+const PROGRAM_BYTES: usize = 20 << 20;
+
 /// Bytes that measuring takes.
 struct Memory {
+    /// What is there in any case.
     constants: usize,
     /// For a pass that runs.
     running: usize,

@@ -3,6 +3,7 @@
 //! Expected accuracies are onnxruntime's, from the data's README.
 
 mod constants;
+mod engines;
 
 use std::fs;
 use std::path::Path;

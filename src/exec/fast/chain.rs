@@ -54,7 +54,7 @@ impl Link {
         }
     }
 
-    fn reads(&self, value: ValueId) -> bool {
+    pub(super) fn reads(&self, value: ValueId) -> bool {
         let other = match self.action {
             Action::Zip(_, Operand::Slot(other, _), _) => Some(other),
             _ => None,

@@ -64,10 +64,8 @@ impl<'a> Grouping<'a> {
 
     /// Unless a hook has to see what is inside.
     fn add_normalization(&mut self, normalization: Normalization) {
-        let Some((&last, inner)) = normalization.nodes.split_last() else { return };
-        let made = inner.iter().flat_map(|&id| self.graph.node(id).present_outputs());
-        let constants = normalization.nodes.iter().flat_map(|&id| self.constants(id));
-        let inner: Vec<ValueId> = made.chain(constants).collect();
+        let Some(&last) = normalization.nodes.last() else { return };
+        let inner = self.inside(&normalization);
         if inner.iter().any(|value| self.visible.seen.contains(value)) {
             return;
         }
@@ -118,19 +116,22 @@ impl<'a> Grouping<'a> {
             reads: node.present_inputs().map(|(_, value)| value).collect(),
             made: Some(output),
             links: Vec::new(),
+            hidden: Vec::new(),
             n_slots: 1,
             output,
             shape: Vec::new(),
             layout: Layout::Plain,
         };
         let Some((head, reads, layout)) = self.head(id, node) else { return (id, reference()) };
-        if let Head::Other(lowering) = &head
+        let hidden = self.normalizations.get(&id).map(|normalization| self.inside(normalization));
+        let shape = self.types.get(output).expect("a head has a type").shape.clone();
+        let hidden = hidden.unwrap_or_default();
+        let mut step = Step { head, reads, shape, layout, hidden, ..reference() };
+        if let Head::Other(lowering) = &step.head
             && !reads_constants(lowering)
         {
-            self.hide_constants(id);
+            self.hide_constants(id, &mut step);
         }
-        let shape = self.types.get(output).expect("a head has a type").shape.clone();
-        let mut step = Step { head, reads, shape, layout, ..reference() };
         let last = if let Head::Load = step.head {
             step.made = None;
             step.output = step.reads[0];
@@ -140,6 +141,7 @@ impl<'a> Grouping<'a> {
         } else {
             self.grow(&mut step, None)
         };
+        self.add_bias(&mut step);
         if let (Head::Load, true) = (&step.head, step.links.is_empty()) {
             self.is_taken[id.index()] = true;
             return (id, reference());
@@ -154,9 +156,38 @@ impl<'a> Grouping<'a> {
     }
 
     /// The values of a node's constants are part of the plan.
-    fn hide_constants(&mut self, id: NodeId) {
+    fn hide_constants(&mut self, id: NodeId, step: &mut Step) {
         let constants: Vec<ValueId> = self.constants(id).collect();
         constants.iter().for_each(|value| self.is_hidden[value.index()] = true);
+        step.hidden.extend(constants);
+    }
+
+    /// What nodes computed as one make, save the result, and the constants that they read.
+    fn inside(&self, normalization: &Normalization) -> Vec<ValueId> {
+        let inner = &normalization.nodes[..normalization.nodes.len() - 1];
+        let made = inner.iter().flat_map(|&id| self.graph.node(id).present_outputs());
+        made.chain(normalization.nodes.iter().flat_map(|&id| self.constants(id))).collect()
+    }
+
+    /// A row that is added to a product begins its sums instead, unless someone looks in between.
+    fn add_bias(&mut self, step: &mut Step) {
+        let (Head::Product(_, bias @ None), Some(made)) = (&mut step.head, step.made) else {
+            return;
+        };
+        let Some(link) = step.links.first() else { return };
+        let Action::Zip(Zip::Add, Operand::Row(row), _) = link.action else { return };
+        let is_bias = self.graph.constant(row).is_some()
+            && self.types.get(row).map(TensorType::len) == step.shape.last().copied()
+            && (link.slot, link.to) == (0, 0)
+            && step.links.iter().skip(1).all(|link| !link.reads(made));
+        if is_bias && !self.visible.seen.contains(&made) {
+            *bias = Some(row);
+            step.reads.push(row);
+            step.made = Some(link.made);
+            step.links.remove(0);
+            self.is_hidden[made.index()] = true;
+            step.hidden.push(made);
+        }
     }
 
     fn ty(&self, value: ValueId) -> Option<&'a TensorType> {
@@ -331,7 +362,7 @@ impl<'a> Grouping<'a> {
         for (id, link) in links {
             self.is_taken[id.index()] = true;
             if let Action::Map(_) = link.action {
-                self.hide_constants(id);
+                self.hide_constants(id, step);
             }
             step.output = link.made;
             step.links.push(link);

@@ -150,11 +150,7 @@ impl Pass<'_> {
             Lowering::Permute(perm) => kernels::permute(x, shape, perm, y),
             Lowering::Softmax { is_log } => {
                 y.copy_from_slice(x);
-                let n = step.shape[step.shape.len() - 1];
-                match is_log {
-                    true => kernels::log_softmax_rows(y, n),
-                    false => kernels::softmax_rows(y, n),
-                }
+                softmax(y, step, *is_log);
             }
             Lowering::MaxPool(axes) => kernels::max_pool(x, planes(), axes, y),
             Lowering::AveragePool { axes, count_include_pad } => {
@@ -202,6 +198,22 @@ impl Pass<'_> {
 /// How many different matrices the right factors are.
 fn n_factors(product: &Product) -> usize {
     product.stack.iter().map(|[_, j]| j + 1).max().unwrap_or(0)
+}
+
+/// A head that changes what it reads, in `y` already.
+pub(super) fn in_place(step: &Step, y: &mut [f32], chain: &mut Chain<'_>) {
+    if let Head::Other(Lowering::Softmax { is_log }) = step.head {
+        softmax(y, step, is_log);
+    }
+    chain.apply(y, 0);
+}
+
+fn softmax(y: &mut [f32], step: &Step, is_log: bool) {
+    let n = step.shape[step.shape.len() - 1];
+    match is_log {
+        true => kernels::log_softmax_rows(y, n),
+        false => kernels::softmax_rows(y, n),
+    }
 }
 
 /// Copies piece by piece, each changed while it is in cache.

@@ -89,7 +89,7 @@ impl<'a> Pass<'a> {
         for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
             match start {
                 Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
-                Some(start) => self.execute(step, start),
+                Some(start) => self.execute(index, step, start),
                 None => {}
             }
             if let Some(visit) = &mut visit {
@@ -203,10 +203,11 @@ impl<'a> Pass<'a> {
 
     /// Where a step begins because of what is changed.
     fn start(&self, step: &Step, base: &Base<'_>, is_changed: &[bool]) -> Option<Start> {
-        if step.reads.iter().any(|value| is_changed[value.index()]) {
+        let is_hooked = |value: ValueId| base.different.contains(&value);
+        let is_read = step.reads.iter().any(|value| is_changed[value.index()]);
+        if is_read || step.hidden.iter().copied().any(is_hooked) {
             return Some(Start::Head);
         }
-        let is_hooked = |value: ValueId| base.different.contains(&value);
         let is_first = |(index, link): (usize, &Link)| {
             if link.operand().is_some_and(|value| is_changed[value.index()]) {
                 return Some(index);

@@ -34,6 +34,8 @@ pub(super) struct Step {
     /// What the head makes; `None` if it only loads a value.
     pub(super) made: Option<ValueId>,
     pub(super) links: Vec<Link>,
+    /// Values inside and constants that became part of the plan: a change of one is a change of all.
+    pub(super) hidden: Vec<ValueId>,
     /// Intermediate results of the links that are needed at once.
     pub(super) n_slots: usize,
     pub(super) output: ValueId,

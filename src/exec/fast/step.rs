@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::exec::fast::chain::{Action, Bound, Chain, Floats, Link, Operand};
-use crate::exec::fast::head::load;
+use crate::exec::fast::head::{in_place, load};
 use crate::exec::fast::pass::{Pass, Start};
 use crate::exec::fast::plan::{Head, Step};
 use crate::exec::prepared::Form;
@@ -70,7 +70,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    pub(super) fn execute(&mut self, step: &Step, start: Start) {
+    pub(super) fn execute(&mut self, index: usize, step: &Step, start: Start) {
         let first = match start {
             Start::Head => 0,
             Start::Link(first) => first,
@@ -96,7 +96,10 @@ impl Pass<'_> {
                 self.ensure(value, step.layout);
             }
         }
-        let mut y = self.pool.take(stored_len(&step.shape, step.layout));
+        let taken = if source.is_none() { self.take_read(index, step) } else { None };
+        let is_in_place = taken.is_some();
+        let len = stored_len(&step.shape, step.layout);
+        let mut y = taken.unwrap_or_else(|| self.pool.take(len));
         let scratch_len = self.scratch_len(step);
         let mut scratch = self.pool.take(if source.is_some() { 0 } else { scratch_len });
         let slots: Vec<Buffer> =
@@ -119,6 +122,7 @@ impl Pass<'_> {
                     let x = self.floats(source, step.layout);
                     load(&x, &mut y, &mut chain);
                 }
+                None if is_in_place => in_place(step, &mut y, &mut chain),
                 None => self.head(step, clamp, &mut chain, &mut y, &mut scratch),
             }
             chain.slots
@@ -127,6 +131,23 @@ impl Pass<'_> {
         let data = Data::Floats(Arc::new(y));
         let stored = Stored { shape: step.shape.clone(), layout: step.layout, data };
         self.fresh[step.output.index()] = Some(stored);
+    }
+
+    /// The memory of what a head reads, if the head can work in place and nothing else needs it.
+    fn take_read(&mut self, index: usize, step: &Step) -> Option<Buffer> {
+        let is_able = matches!(step.head, Head::Load | Head::Other(Lowering::Softmax { .. }));
+        let &[read] = step.reads.as_slice() else { return None };
+        let is_operand = step.links.iter().any(|link| link.operand() == Some(read));
+        let is_last = self.plan.last_reader[read.index()] == Some(index);
+        let is_kept = self.keep == Keep::All || self.engine.graph.is_output(read);
+        let stored = self.fresh[read.index()].as_ref()?;
+        let fits = is_able && is_last && !is_operand && !is_kept && stored.layout == step.layout;
+        let Data::Floats(floats) = &stored.data else { return None };
+        if !fits || Arc::strong_count(floats) != 1 {
+            return None;
+        }
+        let Data::Floats(floats) = self.fresh[read.index()].take()?.data else { return None };
+        Arc::into_inner(floats)
     }
 
     /// Gives a value another shape without moving it, if it lies in order.
