@@ -33,6 +33,7 @@ fn main() {
     convolutions(&bench);
     depthwise_convolutions(&bench);
     products(&bench);
+    products_with_cold_weights(&bench);
     rows(&bench);
     maps(&bench);
     quantization(&bench);
@@ -213,6 +214,30 @@ fn products(bench: &Bench) {
         let pack_columns = |w: &mut Buffer| pack(&from, depth, columns, [1, depth], w);
         let name = format!("pack {depth}x{columns}, transposed");
         bench.run(&name, Work::Bytes(8 * depth * columns), &mut w, |_| {}, pack_columns);
+    }
+}
+
+/// As in a network, where all the other weights were read since: each call takes the next of many.
+fn products_with_cold_weights(bench: &Bench) {
+    const COLD_BYTES: usize = 1 << 28;
+
+    let cases = [
+        ("gemm 257x384x1536, cold weights", [257, 384, 1536]),
+        ("gemm 64x384x1536, cold weights", [64, 384, 1536]),
+        ("gemm 1x1280x1000, cold weights", [1, 1280, 1000]),
+    ];
+    for (name, [rows, depth, columns]) in cases {
+        let gemm = Gemm { rows, depth, columns, x_step: depth, y_step: columns };
+        let x = numbers(rows * depth);
+        let len = packed_len(depth, columns);
+        let n_weights = COLD_BYTES / (4 * len);
+        let w = numbers(n_weights * len);
+        let mut state = (0, numbers(rows * columns));
+        let prepare = |(next, _): &mut (usize, Buffer)| *next = (*next + 1) % n_weights;
+        let call = |(next, y): &mut (usize, Buffer)| {
+            gemm.run(&x, &w[*next * len..][..len], &[], NO_CLAMP, y, None);
+        };
+        bench.run(name, Work::Macs(rows * depth * columns), &mut state, prepare, call);
     }
 }
 
