@@ -190,7 +190,7 @@ class Speed:
 
     def phase1(self) -> list[str]:
         columns = [f"{SAMPLES} samples, {THREADS} threads", "onnxruntime, a sample", "measurements"]
-        lines = heading([*columns, "mpq sensitivity", "peak memory", "mpq / onnxruntime"])
+        lines = heading([*columns, "mpq sensitivity", "CPU", "peak memory", "mpq / onnxruntime"])
         for network in self.networks([PHASE1]):
             lines.append(self.phase1_row(network))
         return lines
@@ -221,25 +221,26 @@ class Speed:
             f"{milliseconds(by_one_s)} (by 8: {milliseconds(by_eight_s)})",
             str(measurements),
             seconds(ours_s),
+            seconds([done.cpu_s for done, _ in runs]),
             megabytes(peak_bytes),
             str(Ratio.of(ours_s, all_s)),
         )
 
     def search(self) -> list[str]:
         columns = [f"mpq search, {SAMPLES} samples, {THREADS} threads", "start to finish"]
-        lines = heading([*columns, "peak memory"])
+        lines = heading([*columns, "CPU", "peak memory"])
         for network in self.networks([SEARCH]):
             flags = [*self.calib(network, SAMPLES), "--budget", "0.5", "-q"]
             command = [self.programs.mpq, "search", network.model(self.data), *flags]
             runs = [child(*command, "-o", self.work / "config.json") for _ in range(self.rounds)]
             wall_s = [run.wall_s for run in runs]
             spread = f"{seconds(wall_s)} ({min(wall_s):.2f}..{max(wall_s):.2f})"
-            memory = megabytes(max(run.peak_bytes for run in runs))
-            lines.append(row(TITLES[network.name], spread, memory))
+            cpu, memory = [run.cpu_s for run in runs], max(run.peak_bytes for run in runs)
+            lines.append(row(TITLES[network.name], spread, seconds(cpu), megabytes(memory)))
         return lines
 
     def cost(self) -> list[str]:
-        columns = ["mpq sensitivity", "GMAC", "measurements", "mean cone", "samples", "wall"]
+        columns = ["mpq sensitivity", "GMAC", "measurements", "mean cone", "samples", "wall", "CPU"]
         lines = heading([*columns, "ms per measurement, sample and GMAC of cone", "peak memory"])
         for network in self.networks(list(COST)):
             model = network.model(self.data)
@@ -272,6 +273,7 @@ class Speed:
             f"{cone_gmacs / measurements:.3f} GMAC",
             str(samples),
             seconds(wall_s),
+            seconds([done.cpu_s for done, _ in runs]),
             f"{1e3 * each_s:.2f}",
             megabytes(max(done.peak_bytes for done, _ in runs)),
         )

@@ -21,7 +21,8 @@ start = time.monotonic()
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
 _, status, usage = os.wait4(pid, 0)
 elapsed = time.monotonic() - start
-print(json.dumps([os.waitstatus_to_exitcode(status), elapsed, 1024 * usage.ru_maxrss]))
+code, cpu = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+print(json.dumps([code, elapsed, cpu, 1024 * usage.ru_maxrss]))
 """
 WARM_UP = 3
 
@@ -35,6 +36,8 @@ class Child:
     """What it took from the start of a process to its end."""
 
     wall_s: float
+    # Of all threads: far below threads times `wall_s` where other processes took turns.
+    cpu_s: float
     peak_bytes: int
 
 
@@ -43,10 +46,10 @@ def child(*command: object) -> Child:
     command = [str(part) for part in command]
     launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER]
     done = subprocess.run([*launcher, *command], capture_output=True, text=True)
-    code, wall_s, peak_bytes = json.loads(done.stdout) if done.returncode == 0 else (None, 0, 0)
+    code, *measured = json.loads(done.stdout) if done.returncode == 0 else [None]
     if code != 0:
         raise Failed(f"{' '.join(command)}\nexit code {code}\n{done.stderr}")
-    return Child(wall_s, peak_bytes)
+    return Child(*measured)
 
 
 def json_of(*command: object) -> dict:
