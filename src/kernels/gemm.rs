@@ -1,5 +1,7 @@
 //! Matrix product with one side packed once: rows of `x` times a packed `w`, or a stack of them.
 
+use std::ops::Range;
+
 use super::simd::LANES;
 use super::tile::{Blocks, Filters, Run, Tap, panels, tiles};
 
@@ -18,8 +20,8 @@ pub struct Gemm {
 /// second-level cache.
 const BAND_BYTES: usize = 1 << 18;
 
-/// Is given a part of a row of `y`, and the row and column where it begins.
-type Finish<'a> = &'a mut dyn FnMut(&mut [f32], usize, usize);
+/// Is given a part of `y`, the row and column where it begins, and how many columns wide it is.
+pub type Finish<'a> = &'a mut dyn FnMut(&mut [f32], usize, usize, usize);
 
 /// Elements of a packed matrix.
 pub fn packed_len(depth: usize, columns: usize) -> usize {
@@ -63,8 +65,8 @@ pub fn pack(w: &[f32], depth: usize, columns: usize, strides: [usize; 2], packed
 }
 
 impl Gemm {
-    /// `bias` is filled up to whole blocks or empty; `finish` is called with parts of rows of `y`
-    /// soon after they were computed.
+    /// `bias` is filled up to whole blocks or empty; `finish` is called with parts of `y`, `[rows,
+    /// width]`, soon after they were computed: the part, its first row and column, and its width.
     ///
     /// # Panics
     /// If an operand is too short.
@@ -94,12 +96,38 @@ impl Gemm {
                 let blocks = Blocks { first, count, step: LANES, channels: columns };
                 tiles(x, &taps, &[run], &filters, &blocks, y);
                 if let Some(finish) = &mut finish {
-                    let (from, to) = (first * LANES, ((first + count) * LANES).min(columns));
-                    for row in start..end {
-                        finish(&mut y[row * y_step + from..row * y_step + to], row, from);
-                    }
+                    let columns = first * LANES..((first + count) * LANES).min(columns);
+                    finish_rows(y, y_step, start..end, columns, finish);
                 }
             }
+        }
+    }
+}
+
+/// Elements that are handed on at once.
+const PART: usize = 1024;
+
+/// Hands on some columns of `y`, a few rows at a time, side by side in memory.
+fn finish_rows(
+    y: &mut [f32],
+    y_step: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    finish: Finish<'_>,
+) {
+    let width = columns.len();
+    let most = (PART / width).max(1);
+    let mut part = [0.; PART];
+    for first in rows.clone().step_by(most) {
+        let n_rows = most.min(rows.end - first);
+        let part = &mut part[..n_rows * width];
+        let at = |row: usize| (first + row) * y_step + columns.start;
+        for (row, part) in part.chunks_exact_mut(width).enumerate() {
+            part.copy_from_slice(&y[at(row)..][..width]);
+        }
+        finish(part, first, columns.start, width);
+        for (row, part) in part.chunks_exact(width).enumerate() {
+            y[at(row)..][..width].copy_from_slice(part);
         }
     }
 }
@@ -128,8 +156,10 @@ mod tests {
             pack(&w, depth, columns, strides, &mut packed);
             assert!(packed.iter().all(|w| !w.is_nan()), "{gemm:?} packs zeros behind the columns");
             let (mut y, mut finished) = (vec![7.; y_len], vec![0; y_len]);
-            let mut finish = |part: &mut [f32], row: usize, column: usize| {
-                finished[row * y_step + column..][..part.len()].iter_mut().for_each(|n| *n += 1);
+            let mut finish = |part: &mut [f32], row: usize, column: usize, width: usize| {
+                for i in 0..part.len() {
+                    finished[(row + i / width) * y_step + column + i % width] += 1;
+                }
                 part.iter_mut().for_each(|y| *y += 100.);
             };
             gemm.run(&x, &packed, &bias, NONE, &mut y, Some(&mut finish));

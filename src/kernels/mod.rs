@@ -51,7 +51,7 @@ pub use conv_transpose::conv_transpose;
 pub use dispatch::Level;
 pub use exact::{exact_conv, exact_product};
 pub use fake_quantize::{fake_quantize, fake_quantize_per_channel, quantize};
-pub use gemm::{Gemm, pack, packed_len};
+pub use gemm::{Finish, Gemm, pack, packed_len};
 pub use layer_norm::{layer_norm_rows, rms_norm_rows};
 pub use map::{Map, map};
 pub use permute::permute;

@@ -35,6 +35,8 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` may be written for 16 elements.
     unsafe fn store_at(self, to: *mut f32, x: Self::V);
+    /// Asks for the cache line at `at`, which need not be there.
+    fn prefetch(self, _at: *const f32) {}
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;

@@ -129,6 +129,16 @@ impl Tiles<'_> {
     }
 }
 
+impl Tiles<'_> {
+    /// How far the weights lie that the next call will want: the first tiles of this one fetch them, a
+    /// block each, while they compute. 0 where there are none.
+    fn ahead(&self, next: usize, tile: usize, n_blocks: usize) -> usize {
+        let Filters { w, block, .. } = self.filters;
+        let is_there = tile < n_blocks && (next + tile + 1) * block <= w.len();
+        if is_there { (n_blocks + tile) * block } else { 0 }
+    }
+}
+
 impl Kernel for Tiles<'_> {
     type Output = ();
 
@@ -151,6 +161,9 @@ impl Kernel for Tiles<'_> {
     }
 }
 
+/// How far ahead of itself a single position reads its weights, which come from memory then.
+const FAR: usize = 32 * LANES;
+
 /// Splits every run into tiles of nearly equal height.
 #[inline(always)]
 fn rows<S: Simd, const N: usize>(s: S, tiles: Tiles<'_>, first: usize) {
@@ -160,6 +173,7 @@ fn rows<S: Simd, const N: usize>(s: S, tiles: Tiles<'_>, first: usize) {
         (true, 3) => 8,
         (true, _) => 6,
     };
+    let mut n_done = 0;
     for run in tiles.runs {
         let n_tiles = run.count.div_ceil(highest);
         let mut start = 0;
@@ -171,21 +185,23 @@ fn rows<S: Simd, const N: usize>(s: S, tiles: Tiles<'_>, first: usize) {
                 count: end - start,
                 ..*run
             };
+            let ahead = tiles.ahead(first + N, n_done, N);
+            n_done += 1;
             // SAFETY: `check` has found every access inside.
             unsafe {
                 match at.count {
-                    1 => tile::<S, N, 1>(s, &tiles, &at, first),
-                    2 => tile::<S, N, 2>(s, &tiles, &at, first),
-                    3 => tile::<S, N, 3>(s, &tiles, &at, first),
-                    4 => tile::<S, N, 4>(s, &tiles, &at, first),
-                    5 => tile::<S, N, 5>(s, &tiles, &at, first),
-                    6 => tile::<S, N, 6>(s, &tiles, &at, first),
-                    7 if N < 4 => tile::<S, N, 7>(s, &tiles, &at, first),
-                    8 if N < 4 => tile::<S, N, 8>(s, &tiles, &at, first),
-                    9 if N < 3 => tile::<S, N, 9>(s, &tiles, &at, first),
-                    10 if N < 3 => tile::<S, N, 10>(s, &tiles, &at, first),
-                    11 if N < 3 => tile::<S, N, 11>(s, &tiles, &at, first),
-                    12 if N < 3 => tile::<S, N, 12>(s, &tiles, &at, first),
+                    1 => tile::<S, N, 1>(s, &tiles, &at, first, ahead),
+                    2 => tile::<S, N, 2>(s, &tiles, &at, first, ahead),
+                    3 => tile::<S, N, 3>(s, &tiles, &at, first, ahead),
+                    4 => tile::<S, N, 4>(s, &tiles, &at, first, ahead),
+                    5 => tile::<S, N, 5>(s, &tiles, &at, first, ahead),
+                    6 => tile::<S, N, 6>(s, &tiles, &at, first, ahead),
+                    7 if N < 4 => tile::<S, N, 7>(s, &tiles, &at, first, ahead),
+                    8 if N < 4 => tile::<S, N, 8>(s, &tiles, &at, first, ahead),
+                    9 if N < 3 => tile::<S, N, 9>(s, &tiles, &at, first, ahead),
+                    10 if N < 3 => tile::<S, N, 10>(s, &tiles, &at, first, ahead),
+                    11 if N < 3 => tile::<S, N, 11>(s, &tiles, &at, first, ahead),
+                    12 if N < 3 => tile::<S, N, 12>(s, &tiles, &at, first, ahead),
                     _ => unreachable!("tiles are at most `highest` high"),
                 }
             }
@@ -204,6 +220,7 @@ unsafe fn tile<S: Simd, const N: usize, const R: usize>(
     tiles: &Tiles<'_>,
     run: &Run,
     first: usize,
+    ahead: usize,
 ) {
     let Tiles { x, taps, filters, blocks, y, .. } = *tiles;
     let w_step = filters.block;
@@ -223,6 +240,11 @@ unsafe fn tile<S: Simd, const N: usize, const R: usize>(
             let mut w = w.add(tap.w * LANES);
             for _ in 0..tap.len {
                 let weights: [S::V; N] = std::array::from_fn(|j| s.load_at(w.add(j * w_step)));
+                if R == 1 {
+                    unrolled!(j < N => s.prefetch(w.wrapping_add(j * w_step + FAR)));
+                } else {
+                    s.prefetch(w.wrapping_add(ahead));
+                }
                 unrolled!(r < R => {
                     let x = s.splat(*x.add(r * x_step));
                     unrolled!(j < N => acc[r][j] = s.fma(x, weights[j], acc[r][j]));

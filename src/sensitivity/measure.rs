@@ -51,6 +51,9 @@ pub struct Setup<'a> {
 /// One thing to measure: these groups at these candidates, the rest in float.
 type Job = Vec<(usize, Candidate)>;
 
+/// Passes that one thread runs side by side, so that weights are read once for both.
+const SIDE_BY_SIDE: usize = 2;
+
 /// Runs measurements block by block.
 pub struct Measurer<'a> {
     setup: Setup<'a>,
@@ -143,35 +146,36 @@ impl<'a> Measurer<'a> {
         // The longest ones first, so that no thread waits at the end.
         let mut order: Vec<usize> = (0..work.to_run.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(work.macs[index]));
-        let n_slots = passes.len();
-        let tasks = order.iter().flat_map(|&index| (0..n_slots).map(move |slot| (slot, index)));
-        let tasks: Vec<(usize, usize)> = tasks.collect();
-        let results: Vec<OnceLock<Powers>> = tasks.iter().map(|_| OnceLock::new()).collect();
-        let next = AtomicUsize::new(0);
-        let measure = |&(slot, index): &(usize, usize)| {
-            let (pass, base) = (passes[slot], &bases[slot]);
-            let changed = self.setup.engine.rerun(base, &float, &work.to_run[index], Keep::Outputs);
-            let changed = changed.map_err(|source| self.failed(pass, source))?;
-            let powers = self.powers(pass, |output| (base.get(output), changed.get(output)));
-            progress.advance(1);
-            powers
+        let slots: Vec<usize> = (0..passes.len()).collect();
+        let tasks = order
+            .iter()
+            .flat_map(|&index| slots.chunks(SIDE_BY_SIDE).map(move |slots| (slots, index)));
+        let tasks: Vec<(&[usize], usize)> = tasks.collect();
+        let results: Vec<Vec<OnceLock<Powers>>> =
+            slots.iter().map(|_| order.iter().map(|_| OnceLock::new()).collect()).collect();
+        let measure = |&(slots, index): &(&[usize], usize)| {
+            let of_slots: Vec<&Values> = slots.iter().map(|&slot| &bases[slot]).collect();
+            let (engine, changes) = (self.setup.engine, &work.to_run[index]);
+            let changed = engine.rerun_each(&of_slots, &float, changes, Keep::Outputs);
+            let changed = changed.map_err(|(at, source)| self.failed(passes[slots[at]], source))?;
+            for (&slot, changed) in slots.iter().zip(&changed) {
+                let tensors = |output| (bases[slot].get(output), changed.get(output));
+                let powers = self.powers(passes[slot], tensors)?;
+                results[slot][index].set(powers).expect("every task is done once");
+                progress.advance(1);
+            }
+            Ok(())
         };
+        let next = AtomicUsize::new(0);
         let threads = 0..rayon::current_num_threads();
         threads.into_par_iter().try_for_each(|_| {
             while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (slot, index) = *task;
-                let powers = measure(task)?;
-                let result = &results[index * n_slots + slot];
-                result.set(powers).expect("every task is done once");
+                measure(task)?;
             }
             Ok(())
         })?;
-        let mut results = results.into_iter().map(|result| result.into_inner());
-        let mut by_pass: Vec<Vec<Powers>> = vec![Vec::new(); n_slots];
-        for index in 0..work.to_run.len() * n_slots {
-            let result = results.next().flatten().expect("every task is done");
-            by_pass[index % n_slots].push(result);
-        }
+        let done = |result: OnceLock<Powers>| result.into_inner().expect("every task is done");
+        let by_pass = results.into_iter().map(|results| results.into_iter().map(done).collect());
         let signal =
             |(base, &pass): (&Values, &usize)| self.powers(pass, |output| (base.get(output), None));
         let signals = bases.iter().zip(passes).map(signal);

@@ -150,6 +150,24 @@ pub(super) struct Chain<'a> {
     /// Before the first link.
     pub(super) first_hook: Option<&'a dyn ValueHook>,
     pub(super) slots: Vec<Buffer>,
+    /// Of [`Chain::SLOT_LEN`] elements.
+    pub(super) gathered: Buffer,
+}
+
+/// Where the elements of a piece are in the head's result: rows of `width`, `step` apart.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: usize,
+    width: usize,
+    step: usize,
+}
+
+impl Place {
+    fn gather(&self, x: &[f32], piece: &mut [f32]) {
+        for (row, piece) in piece.chunks_exact_mut(self.width).enumerate() {
+            piece.copy_from_slice(&x[self.at + row * self.step..][..self.width]);
+        }
+    }
 }
 
 impl Chain<'_> {
@@ -174,12 +192,30 @@ impl Chain<'_> {
                     len = len.min(block - at % block);
                 }
             }
-            self.apply_piece(&mut part[done..done + len], at);
+            let place = Place { at, width: len, step: len };
+            self.apply_piece(&mut part[done..done + len], place);
             done += len;
         }
     }
 
-    fn apply_piece(&mut self, piece: &mut [f32], at: usize) {
+    /// The same for rows of `width` elements that lie `step` apart in the head's result.
+    pub(super) fn apply_rows(&mut self, part: &mut [f32], at: usize, width: usize, step: usize) {
+        // A row operand has to begin anew with every row.
+        let is_even = |bound: &Bound<'_>| match bound {
+            Bound::Row { n, .. } => step.is_multiple_of(*n),
+            Bound::Channels { .. } => false,
+            Bound::None | Bound::Scalar(_) | Bound::Whole(_) => true,
+        };
+        if part.len() <= PIECE && self.bound.iter().all(is_even) {
+            return self.apply_piece(part, Place { at, width, step });
+        }
+        for (row, part) in part.chunks_exact_mut(width).enumerate() {
+            self.apply(part, at + row * step);
+        }
+    }
+
+    fn apply_piece(&mut self, piece: &mut [f32], place: Place) {
+        let Place { at, width, .. } = place;
         if let Some(hook) = self.first_hook {
             hook.apply(piece);
         }
@@ -209,9 +245,13 @@ impl Chain<'_> {
                         let operand = match bound {
                             Bound::None => kernels::Operand::Same(read(other)),
                             Bound::Scalar(x) => kernels::Operand::Scalar(*x),
-                            Bound::Whole(x) => kernels::Operand::Same(&x[at..at + n]),
+                            Bound::Whole(x) if width == n => kernels::Operand::Same(&x[at..at + n]),
+                            Bound::Whole(x) => {
+                                place.gather(x, &mut self.gathered[..n]);
+                                kernels::Operand::Same(&self.gathered[..n])
+                            }
                             Bound::Row { tiled, n: row } => {
-                                kernels::Operand::Same(&tiled[at % row..][..n])
+                                kernels::Operand::Row(&tiled[at % row..][..width])
                             }
                             Bound::Channels { values, block } => {
                                 let first = at / block * LANES % values.len();

@@ -129,13 +129,16 @@ impl Pass<'_> {
                 Floats::Borrowed(scratch)
             }
         };
+        let is_chained = !chain.is_empty();
         let gemm = Gemm { rows: m, depth: k, columns: n, x_step: k, y_step: n };
         for (index, ([i, j], y)) in stack.iter().zip(y.chunks_exact_mut(m * n)).enumerate() {
             let (a, b) = (&a[i * m * k..][..m * k], &b[j * packed_len..][..packed_len]);
-            let mut finish = |part: &mut [f32], row: usize, column: usize| {
-                chain.apply(part, (index * m + row) * n + column);
+            let mut finish = |part: &mut [f32], row: usize, column: usize, width: usize| {
+                chain.apply_rows(part, (index * m + row) * n + column, width, n);
             };
-            gemm.run(a, b, bias, clamp, y, Some(&mut finish));
+            let finish: Option<kernels::Finish<'_>> =
+                if is_chained { Some(&mut finish) } else { None };
+            gemm.run(a, b, bias, clamp, y, finish);
         }
     }
 

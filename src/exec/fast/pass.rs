@@ -1,6 +1,7 @@
 //! [`Pass`]: one run of a plan, from the inputs on or from what is changed.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::exec::fast::Fast;
 use crate::exec::fast::chain::Link;
@@ -31,6 +32,7 @@ pub(super) struct Pass<'a> {
     /// Values in the other layout than the one they were made in.
     pub(super) converted: Vec<Option<Stored>>,
     pub(super) pool: Pool,
+    starts: Vec<Option<Start>>,
 }
 
 /// Where a step has to begin.
@@ -51,7 +53,8 @@ impl<'a> Pass<'a> {
     ) -> Pass<'a> {
         let n_values = engine.graph.n_values();
         let (fresh, converted) = (vec![None; n_values], vec![None; n_values]);
-        Pass { engine, plan, changes, base, keep, fresh, converted, pool: engine.pools.take() }
+        let (pool, starts) = (engine.pools.take(), Vec::new());
+        Pass { engine, plan, changes, base, keep, fresh, converted, pool, starts }
     }
 
     pub(super) fn set_inputs(&mut self, inputs: &[Tensor]) {
@@ -72,22 +75,34 @@ impl<'a> Pass<'a> {
         }
     }
 
-    pub(super) fn run(self, inputs: Vec<Tensor>) -> Result<Values, RunError> {
-        Ok(Values { values: self.run_steps(None)?, inputs })
+    pub(super) fn run(mut self, inputs: Vec<Tensor>) -> Result<Values, RunError> {
+        self.run_steps(0..self.plan.steps.len(), None)?;
+        Ok(self.finish(inputs))
     }
 
     /// Gives `visit` every float value that is stored, in parts.
-    pub(super) fn run_observed(self, visit: Visit<'_>) -> Result<(), RunError> {
+    pub(super) fn run_observed(mut self, visit: Visit<'_>) -> Result<(), RunError> {
         for input in self.engine.graph.inputs() {
             self.show(input.value, visit);
         }
-        self.run_steps(Some(visit)).map(|_| ())
+        self.run_steps(0..self.plan.steps.len(), Some(visit))?;
+        self.finish(Vec::new());
+        Ok(())
     }
 
-    fn run_steps(mut self, mut visit: Option<Visit<'_>>) -> Result<Vec<Option<Stored>>, RunError> {
-        let starts = self.starts();
-        for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
-            match start {
+    /// Steps of the plan, in order.
+    pub(super) fn run_steps(
+        &mut self,
+        steps: Range<usize>,
+        mut visit: Option<Visit<'_>>,
+    ) -> Result<(), RunError> {
+        if steps.start == 0 {
+            self.starts = self.find_starts();
+        }
+        let plan = self.plan;
+        for index in steps {
+            let step = &plan.steps[index];
+            match self.starts[index] {
                 Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
                 Some(start) => self.execute(index, step, start),
                 None => {}
@@ -97,6 +112,11 @@ impl<'a> Pass<'a> {
             }
             self.free_read(index, step);
         }
+        Ok(())
+    }
+
+    /// What is kept of a pass that ran all steps.
+    pub(super) fn finish(mut self, inputs: Vec<Tensor>) -> Values {
         self.finish_outputs();
         self.converted.drain(..).flatten().for_each(|stored| self.pool.reclaim(stored));
         self.engine.pools.give(self.pool);
@@ -105,7 +125,7 @@ impl<'a> Pass<'a> {
                 *fresh = fresh.take().or_else(|| known.clone());
             }
         }
-        Ok(self.fresh)
+        Values { values: self.fresh, inputs }
     }
 
     fn show(&self, id: ValueId, visit: Visit<'_>) {
@@ -158,7 +178,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Where every step begins; `None` where nothing is to be done.
-    fn starts(&self) -> Vec<Option<Start>> {
+    fn find_starts(&self) -> Vec<Option<Start>> {
         let Some(base) = self.base else {
             return self.plan.steps.iter().map(|_| Some(Start::Head)).collect();
         };

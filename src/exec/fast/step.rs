@@ -102,8 +102,9 @@ impl Pass<'_> {
         let mut y = taken.unwrap_or_else(|| self.pool.take(len));
         let scratch_len = self.scratch_len(step);
         let mut scratch = self.pool.take(if source.is_some() { 0 } else { scratch_len });
-        let slots: Vec<Buffer> =
+        let mut slots: Vec<Buffer> =
             (1..step.n_slots).map(|_| self.pool.take(Chain::SLOT_LEN)).collect();
+        slots.push(self.pool.take(Chain::SLOT_LEN));
         let slots = {
             let (clamp, n_clamped) = match source {
                 None => self.clamp(step),
@@ -125,7 +126,9 @@ impl Pass<'_> {
                 None if is_in_place => in_place(step, &mut y, &mut chain),
                 None => self.head(step, clamp, &mut chain, &mut y, &mut scratch),
             }
-            chain.slots
+            let Chain { mut slots, gathered, .. } = chain;
+            slots.push(gathered);
+            slots
         };
         slots.into_iter().chain([scratch]).for_each(|buffer| self.pool.give(buffer));
         let data = Data::Floats(Arc::new(y));
@@ -183,8 +186,9 @@ impl Pass<'_> {
         }
     }
 
-    /// The links from `first` on with their operands.
-    fn chain<'p>(&'p self, step: &'p Step, first: usize, slots: Vec<Buffer>) -> Chain<'p> {
+    /// The links from `first` on with their operands; the last of `slots` is for gathering.
+    fn chain<'p>(&'p self, step: &'p Step, first: usize, mut slots: Vec<Buffer>) -> Chain<'p> {
+        let gathered = slots.pop().unwrap_or_default();
         let links = &step.links[first..];
         Chain {
             links,
@@ -192,6 +196,7 @@ impl Pass<'_> {
             hooks: links.iter().map(|link| self.hook(link.made)).collect(),
             first_hook: None,
             slots,
+            gathered,
         }
     }
 

@@ -106,6 +106,11 @@ impl Simd for Avx2 {
         unsafe { self.store_at(to.as_mut_ptr(), x) }
     }
     #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a prefetch of any address does nothing worse than nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_at(self, x: *const f32) -> Self::V {
         // SAFETY: as the caller promises.
         unsafe { [_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))] }

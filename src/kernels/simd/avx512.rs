@@ -99,6 +99,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to.as_mut_ptr(), x) }
     }
     #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a prefetch of any address does nothing worse than nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_at(self, x: *const f32) -> __m512 {
         // SAFETY: as the caller promises.
         unsafe { _mm512_loadu_ps(x) }
