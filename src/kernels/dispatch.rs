@@ -49,7 +49,7 @@ thread_local! {
 
 /// What `f` gives at each level that this machine has.
 #[cfg(test)]
-pub(super) fn at_each_level<T>(f: impl Fn() -> T) -> Vec<(Level, T)> {
+pub(crate) fn at_each_level<T>(f: impl Fn() -> T) -> Vec<(Level, T)> {
     let levels = [Level::Portable, Level::Avx2, Level::Avx512];
     let levels = levels.into_iter().filter(|&level| level <= Level::detected());
     let run = |level| {

@@ -49,6 +49,8 @@ pub use buffer::Buffer;
 pub use conv::{ConvShape, conv};
 pub use conv_transpose::conv_transpose;
 pub use dispatch::Level;
+#[cfg(test)]
+pub(crate) use dispatch::at_each_level;
 pub use exact::{exact_conv, exact_product};
 pub use fake_quantize::{fake_quantize, fake_quantize_per_channel, quantize};
 pub use gemm::{Finish, Gemm, pack, packed_len};

@@ -245,6 +245,11 @@ impl Operator for AveragePool {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         pool_floats!(self, inputs, means)
     }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        let (_, axes) = pooled(&self.window, inputs.shape(X)).ok()?;
+        Some(Lowering::AveragePool { axes, count_include_pad: self.count_include_pad })
+    }
 }
 
 /// `(sum of |x|^p)^(1/p)`

@@ -1,8 +1,9 @@
 //! The fast engine: a plan of kernels with what follows them element by element, images in blocks
 //! of channels, constants packed once, memory used again.
 //!
-//! Where there is no kernel for a node, its operator's `eval` runs. Every result is the same to the
-//! last bit on every machine and whatever else runs, because the kernels' are.
+//! What kernels compute is the same to the last bit at every SIMD level and however many threads run.
+//! Where there is no kernel for a node, its operator's `eval` runs, which may use the platform's
+//! functions.
 
 mod chain;
 mod group;
