@@ -31,7 +31,7 @@
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
-//! | [`exec`] | runs a graph, whole or from changed values on; knows nothing of bit-widths |
+//! | [`exec`] | runs a graph, whole or from changed values on, by the fast engine or the reference; knows nothing of bit-widths |
 //! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels |
 //! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
 //! | [`cost`] | what a configuration costs |

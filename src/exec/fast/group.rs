@@ -56,8 +56,10 @@ impl<'a> Grouping<'a> {
             normalizations: BTreeMap::new(),
             is_hidden: vec![false; graph.n_values()],
         };
-        for normalization in normalizations(graph, types) {
-            grouping.add_normalization(normalization);
+        // With an error somewhere every node is evaluated on its own, so that the run tells of it.
+        if types.errors.is_empty() {
+            let all = normalizations(graph, types).into_iter();
+            all.for_each(|normalization| grouping.add_normalization(normalization));
         }
         grouping
     }

@@ -38,6 +38,9 @@ pub struct Fast<'g> {
     pools: Pools,
 }
 
+/// Samples may all have sizes of their own; old plans are made again if they are wanted.
+const MOST_PLANS: usize = 64;
+
 /// What a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
@@ -91,6 +94,9 @@ impl<'g> Fast<'g> {
             visible.stored.extend(self.observed.iter().copied());
         }
         let plan = Arc::new(Plan::new(self.graph, &types, &visible, self.limit_bytes));
+        if MOST_PLANS <= plans.len() {
+            plans.remove(0);
+        }
         plans.push((key, Arc::clone(&plan)));
         plan
     }
