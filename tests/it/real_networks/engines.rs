@@ -61,7 +61,7 @@ fn resources_do_not_change_a_byte() {
 /// What one thread needs for ResNet-20, as the error about too little memory names it.
 fn least_memory(data: &std::path::Path) -> String {
     let (model, calib) = (model(data, RESNET), in_data(data, "DATA/cifar10/calib"));
-    let args = ["sensitivity", &model, "--calib", &calib, "--threads", "1", "--memory", "1KiB"];
+    let args = ["sensitivity", &model, "--calib", &calib, "--threads", "1", "--memory", "1MiB"];
     let mpq = std::process::Command::new(env!("CARGO_BIN_EXE_mpq")).args(args).output().unwrap();
     let message = String::from_utf8(mpq.stderr).unwrap();
     let words = message.split_whitespace();
