@@ -100,21 +100,6 @@ pub trait Engine: Send + Sync {
         changes: &Changes<'_>,
         keep: Keep,
     ) -> Result<Values, RunError>;
-
-    /// The same from several passes, one after the other or side by side. An error comes with the
-    /// position of the pass that failed.
-    fn rerun_each(
-        &self,
-        bases: &[&Values],
-        before: &Changes<'_>,
-        changes: &Changes<'_>,
-        keep: Keep,
-    ) -> Result<Vec<Values>, (usize, RunError)> {
-        let rerun = |(index, base): (usize, &&Values)| {
-            self.rerun(base, before, changes, keep).map_err(|error| (index, error))
-        };
-        bases.iter().enumerate().map(rerun).collect()
-    }
 }
 
 /// The engines by name.

@@ -51,9 +51,6 @@ pub struct Setup<'a> {
 /// One thing to measure: these groups at these candidates, the rest in float.
 type Job = Vec<(usize, Candidate)>;
 
-/// Passes that one thread runs side by side, so that weights are read once for both.
-const SIDE_BY_SIDE: usize = 2;
-
 /// Runs measurements block by block.
 pub struct Measurer<'a> {
     setup: Setup<'a>,
@@ -146,24 +143,19 @@ impl<'a> Measurer<'a> {
         // The longest ones first, so that no thread waits at the end.
         let mut order: Vec<usize> = (0..work.to_run.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(work.macs[index]));
-        let slots: Vec<usize> = (0..passes.len()).collect();
-        let tasks = order
-            .iter()
-            .flat_map(|&index| slots.chunks(SIDE_BY_SIDE).map(move |slots| (slots, index)));
-        let tasks: Vec<(&[usize], usize)> = tasks.collect();
+        let n_slots = passes.len();
+        let tasks = order.iter().flat_map(|&index| (0..n_slots).map(move |slot| (slot, index)));
+        let tasks: Vec<(usize, usize)> = tasks.collect();
         let results: Vec<Vec<OnceLock<Powers>>> =
-            slots.iter().map(|_| order.iter().map(|_| OnceLock::new()).collect()).collect();
-        let measure = |&(slots, index): &(&[usize], usize)| {
-            let of_slots: Vec<&Values> = slots.iter().map(|&slot| &bases[slot]).collect();
+            bases.iter().map(|_| order.iter().map(|_| OnceLock::new()).collect()).collect();
+        let measure = |&(slot, index): &(usize, usize)| {
+            let (pass, base) = (passes[slot], &bases[slot]);
             let (engine, changes) = (self.setup.engine, &work.to_run[index]);
-            let changed = engine.rerun_each(&of_slots, &float, changes, Keep::Outputs);
-            let changed = changed.map_err(|(at, source)| self.failed(passes[slots[at]], source))?;
-            for (&slot, changed) in slots.iter().zip(&changed) {
-                let tensors = |output| (bases[slot].get(output), changed.get(output));
-                let powers = self.powers(passes[slot], tensors)?;
-                results[slot][index].set(powers).expect("every task is done once");
-                progress.advance(1);
-            }
+            let changed = engine.rerun(base, &float, changes, Keep::Outputs);
+            let changed = changed.map_err(|source| self.failed(pass, source))?;
+            let powers = self.powers(pass, |output| (base.get(output), changed.get(output)))?;
+            results[slot][index].set(powers).expect("every task is done once");
+            progress.advance(1);
             Ok(())
         };
         let next = AtomicUsize::new(0);

@@ -133,42 +133,11 @@ impl Engine for Fast<'_> {
         changes: &Changes<'_>,
         keep: Keep,
     ) -> Result<Values, RunError> {
-        let rerun = self.rerun_each(&[base], before, changes, keep);
-        rerun.map(|mut values| values.remove(0)).map_err(|(_, error)| error)
-    }
-
-    fn rerun_each(
-        &self,
-        bases: &[&Values],
-        before: &Changes<'_>,
-        changes: &Changes<'_>,
-        keep: Keep,
-    ) -> Result<Vec<Values>, (usize, RunError)> {
-        let plan =
-            |base: &&Values| self.plan(base.inputs.iter().map(Tensor::ty).collect(), keep, changes);
-        let plans: Vec<Arc<Plan>> = bases.iter().map(plan).collect();
-        let different = changes.differences(before);
-        let mut all: Vec<Base<'_>> = Vec::with_capacity(bases.len());
-        for &values in bases {
-            all.push(Base { values, before, different: different.clone() });
-        }
-        let mut passes: Vec<Pass<'_>> = Vec::with_capacity(all.len());
-        for (base, plan) in all.iter().zip(&plans) {
-            let mut pass = Pass::new(self, plan, changes, Some(base), keep);
-            pass.set_different_inputs();
-            passes.push(pass);
-        }
-        // Plans for inputs of other types have stretches of their own, as many or not.
-        let n_stretches = plans.iter().map(|plan| plan.stretches.len()).max().unwrap_or(0);
-        for stretch in 0..n_stretches {
-            for (index, (pass, plan)) in passes.iter_mut().zip(&plans).enumerate() {
-                let steps = plan.stretches.get(stretch).cloned().unwrap_or(0..0);
-                if !steps.is_empty() {
-                    pass.run_steps(steps, None).map_err(|error| (index, error))?;
-                }
-            }
-        }
-        let inputs = bases.iter().map(|base| base.inputs.clone());
-        Ok(passes.into_iter().zip(inputs).map(|(pass, inputs)| pass.finish(inputs)).collect())
+        let types = base.inputs.iter().map(Tensor::ty).collect();
+        let plan = self.plan(types, keep, changes);
+        let base = Base { values: base, before, different: changes.differences(before) };
+        let mut pass = Pass::new(self, &plan, changes, Some(&base), keep);
+        pass.set_different_inputs();
+        pass.run(base.values.inputs.clone())
     }
 }

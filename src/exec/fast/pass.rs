@@ -1,7 +1,6 @@
 //! [`Pass`]: one run of a plan, from the inputs on or from what is changed.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use crate::exec::fast::Fast;
 use crate::exec::fast::chain::Link;
@@ -32,7 +31,6 @@ pub(super) struct Pass<'a> {
     /// Values in the other layout than the one they were made in.
     pub(super) converted: Vec<Option<Stored>>,
     pub(super) pool: Pool,
-    starts: Vec<Option<Start>>,
 }
 
 /// Where a step has to begin.
@@ -53,8 +51,8 @@ impl<'a> Pass<'a> {
     ) -> Pass<'a> {
         let n_values = engine.graph.n_values();
         let (fresh, converted) = (vec![None; n_values], vec![None; n_values]);
-        let (pool, starts) = (engine.pools.take(), Vec::new());
-        Pass { engine, plan, changes, base, keep, fresh, converted, pool, starts }
+        let pool = engine.pools.take();
+        Pass { engine, plan, changes, base, keep, fresh, converted, pool }
     }
 
     pub(super) fn set_inputs(&mut self, inputs: &[Tensor]) {
@@ -76,7 +74,7 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn run(mut self, inputs: Vec<Tensor>) -> Result<Values, RunError> {
-        self.run_steps(0..self.plan.steps.len(), None)?;
+        self.run_steps(None)?;
         Ok(self.finish(inputs))
     }
 
@@ -85,24 +83,16 @@ impl<'a> Pass<'a> {
         for input in self.engine.graph.inputs() {
             self.show(input.value, visit);
         }
-        self.run_steps(0..self.plan.steps.len(), Some(visit))?;
+        self.run_steps(Some(visit))?;
         self.finish(Vec::new());
         Ok(())
     }
 
-    /// Steps of the plan, in order.
-    pub(super) fn run_steps(
-        &mut self,
-        steps: Range<usize>,
-        mut visit: Option<Visit<'_>>,
-    ) -> Result<(), RunError> {
-        if steps.start == 0 {
-            self.starts = self.find_starts();
-        }
-        let plan = self.plan;
-        for index in steps {
-            let step = &plan.steps[index];
-            match self.starts[index] {
+    /// All steps of the plan, in order.
+    fn run_steps(&mut self, mut visit: Option<Visit<'_>>) -> Result<(), RunError> {
+        let starts = self.starts();
+        for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
+            match start {
                 Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
                 Some(start) => self.execute(index, step, start),
                 None => {}
@@ -116,7 +106,7 @@ impl<'a> Pass<'a> {
     }
 
     /// What is kept of a pass that ran all steps.
-    pub(super) fn finish(mut self, inputs: Vec<Tensor>) -> Values {
+    fn finish(mut self, inputs: Vec<Tensor>) -> Values {
         self.finish_outputs();
         self.converted.drain(..).flatten().for_each(|stored| self.pool.reclaim(stored));
         self.engine.pools.give(self.pool);
@@ -178,7 +168,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Where every step begins; `None` where nothing is to be done.
-    fn find_starts(&self) -> Vec<Option<Start>> {
+    fn starts(&self) -> Vec<Option<Start>> {
         let Some(base) = self.base else {
             return self.plan.steps.iter().map(|_| Some(Start::Head)).collect();
         };

@@ -1,7 +1,6 @@
 //! [`Plan`]: the steps of a pass for inputs of certain types.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use crate::exec::fast::chain::Link;
 use crate::exec::fast::group::Grouping;
@@ -17,9 +16,6 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     /// Integers that follow from the types: shapes, axes.
     pub(super) known: BTreeMap<ValueId, Tensor>,
-    /// Steps that passes side by side run one pass after the other: each stretch but the last ends with
-    /// much to read of constants, which is in cache for the next pass.
-    pub(super) stretches: Vec<Range<usize>>,
     /// For every value the last step that reads it.
     pub(super) last_reader: Vec<Option<usize>>,
     /// Whether a value is inside of something that is computed as one or a constant that became part
@@ -97,26 +93,8 @@ impl Plan {
             let reads = step.reads.iter().copied().chain(operands);
             reads.for_each(|value| last_reader[value.index()] = Some(index));
         }
-        let stretches = stretches(graph, &steps);
-        Plan { steps, stretches, known, last_reader, is_hidden }
+        Plan { steps, known, last_reader, is_hidden }
     }
-}
-
-/// Constants of this size are worth reading once for several passes.
-const MUCH_BYTES: usize = 1 << 18;
-
-fn stretches(graph: &Graph, steps: &[Step]) -> Vec<Range<usize>> {
-    let reads_much = |step: &Step| {
-        let constants = step.reads.iter().filter_map(|&value| graph.constant(value));
-        let bytes: usize = constants.map(|constant| constant.ty().size_bytes()).sum();
-        // Large results would push the constants out.
-        MUCH_BYTES.max(8 * step.shape.iter().product::<usize>()) <= bytes
-    };
-    let ends = steps.iter().enumerate().filter(|(_, step)| reads_much(step));
-    let mut starts = vec![0];
-    starts.extend(ends.map(|(index, _)| index + 1).filter(|&end| end < steps.len()));
-    let ends = starts[1..].iter().copied().chain([steps.len()]);
-    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
 
 impl Step {
