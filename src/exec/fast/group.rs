@@ -230,6 +230,10 @@ impl<'a> Grouping<'a> {
         let x = node.input(0)?;
         let lowering = self.lower(node)?;
         let layout = self.layout(x);
+        // A constant too large to fold has no shape of a value; it is computed once a pass by `eval`.
+        if self.graph.constant(x).is_some() && !reads_constants(&lowering) {
+            return None;
+        }
         match lowering {
             Lowering::Conv(shape) => self.convolution(node, &shape),
             Lowering::Product(product) => self.product(node, product),

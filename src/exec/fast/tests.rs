@@ -328,6 +328,27 @@ fn everything_has_a_kernel() {
     }
 }
 
+/// What `simplify` leaves alone because the result would be large.
+#[test]
+fn operators_on_constants() {
+    let graph = net(&[("x", &[1, 8, 4, 4])])
+        .weight("c", &[1, 8, 2, 2])
+        .constant("roi", Tensor::from_vec(&[0], Vec::<f32>::new()))
+        .constant("scales", Tensor::from_vec(&[4], vec![1_f32, 1., 2., 2.]))
+        .node("Resize", &["c", "roi", "scales"], "resized")
+        .node("GlobalAveragePool", &["c"], "mean")
+        .node("Add", &["x", "resized"], "sum")
+        .node("Mul", &["sum", "mean"], "y")
+        .outputs(&["y", "mean"]);
+    let inputs = inputs(&graph);
+    let run = |engine: &dyn Engine| {
+        outputs(&graph, &engine.run(&inputs, &Changes::default(), Keep::Outputs).unwrap())
+    };
+    let found = run(&Fast::new(&graph, usize::MAX, &[]));
+    let expected = run(&Reference::new(&graph, usize::MAX));
+    found.iter().zip(&expected).for_each(|(found, expected)| assert_close("y", found, expected));
+}
+
 #[test]
 fn errors_are_those_of_the_reference() {
     let graph =
