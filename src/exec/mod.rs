@@ -17,6 +17,7 @@ pub use reference::Reference;
 pub use values::Values;
 
 use crate::graph::{Graph, Node, ValueId};
+use crate::kernels::sum_squared_difference;
 use crate::ops::OpError;
 use crate::tensor::{Tensor, TensorType};
 
@@ -100,6 +101,52 @@ pub trait Engine: Send + Sync {
         changes: &Changes<'_>,
         keep: Keep,
     ) -> Result<Values, RunError>;
+
+    /// How much the float32 `outputs` of passes with the inputs of `bases` under `changes` differ from
+    /// the bases', in `n_parts` equal parts of each output. All bases kept all values without any
+    /// change.
+    fn differences(
+        &self,
+        bases: &[&Values],
+        changes: &Changes<'_>,
+        outputs: &[ValueId],
+        n_parts: usize,
+    ) -> Vec<Result<Vec<Difference>, RunError>> {
+        let one = |base: &&Values| {
+            let changed = self.rerun(base, &Changes::default(), changes, Keep::Outputs)?;
+            Ok(Difference::all(base, &changed, outputs, n_parts))
+        };
+        bases.iter().map(one).collect()
+    }
+}
+
+/// How an output differs from that of another pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// Its own shape.
+    pub shape: Vec<usize>,
+    /// Sums of squared differences, part by part; none if the other's shape is another.
+    pub sums: Vec<f64>,
+}
+
+impl Difference {
+    /// Of every one of the float32 `outputs`, in `n_parts` equal parts each.
+    pub fn all(a: &Values, b: &Values, outputs: &[ValueId], n_parts: usize) -> Vec<Difference> {
+        let difference = |&output: &ValueId| {
+            let tensors = [a, b].map(|values| values.get(output));
+            let [a, b] = tensors.map(|tensor| tensor.expect("a pass gives all outputs"));
+            Difference::new(a, b.shape(), b.slice(), n_parts)
+        };
+        outputs.iter().map(difference).collect()
+    }
+
+    fn new(a: &Tensor, shape: &[usize], b: &[f32], n_parts: usize) -> Difference {
+        let per_part = (a.len() / n_parts).max(1);
+        let parts = a.slice::<f32>().chunks(per_part).zip(b.chunks(per_part));
+        let parts = parts.filter(|_| a.shape() == shape);
+        let sums = parts.map(|(a, b)| sum_squared_difference(a, b)).collect();
+        Difference { shape: shape.to_vec(), sums }
+    }
 }
 
 /// The engines by name.

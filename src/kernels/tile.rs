@@ -129,13 +129,35 @@ impl Tiles<'_> {
     }
 }
 
-impl Tiles<'_> {
-    /// How far the weights lie that the next call will want: the first tiles of this one fetch them, a
-    /// block each, while they compute. 0 where there are none.
-    fn ahead(&self, next: usize, tile: usize, n_blocks: usize) -> usize {
-        let Filters { w, block, .. } = self.filters;
-        let is_there = tile < n_blocks && (next + tile + 1) * block <= w.len();
-        if is_there { (n_blocks + tile) * block } else { 0 }
+/// The weights that the next call will want. Every tile of this one fetches a part while it computes:
+/// all of them at once would be more than memory answers.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    at: *const f32,
+    /// Elements for every product of a position, and for a tile.
+    step: usize,
+    tile: usize,
+    /// Tiles that fetch.
+    n_tiles: usize,
+}
+
+impl Ahead {
+    /// The `n` blocks from `next` on, if there are as many, in tiles up to `highest`.
+    fn new(tiles: &Tiles<'_>, next: usize, n: usize, highest: usize) -> Ahead {
+        let Filters { w, block, .. } = *tiles.filters;
+        let at = w.as_ptr().wrapping_add(next * block);
+        let n_tiles: usize = tiles.runs.iter().map(|run| run.count.div_ceil(highest)).sum();
+        let step = (n * LANES).checked_div(n_tiles).unwrap_or(0).clamp(1, LANES);
+        let tile = step * block / LANES;
+        let is_there = (next + n) * block <= w.len() && 0 < tile;
+        Ahead { at, step, tile, n_tiles: if is_there { (n * block).div_ceil(tile) } else { 0 } }
+    }
+
+    /// Where a tile fetches first, and how much further after each product; `idle` again and again
+    /// where there is nothing to fetch.
+    fn part(&self, tile: usize, idle: *const f32) -> (*const f32, usize) {
+        let is_fetching = tile < self.n_tiles;
+        if is_fetching { (self.at.wrapping_add(tile * self.tile), self.step) } else { (idle, 0) }
     }
 }
 
@@ -173,6 +195,7 @@ fn rows<S: Simd, const N: usize>(s: S, tiles: Tiles<'_>, first: usize) {
         (true, 3) => 8,
         (true, _) => 6,
     };
+    let fetched = Ahead::new(&tiles, first + N, N, highest);
     let mut n_done = 0;
     for run in tiles.runs {
         let n_tiles = run.count.div_ceil(highest);
@@ -185,7 +208,7 @@ fn rows<S: Simd, const N: usize>(s: S, tiles: Tiles<'_>, first: usize) {
                 count: end - start,
                 ..*run
             };
-            let ahead = tiles.ahead(first + N, n_done, N);
+            let ahead = fetched.part(n_done, tiles.filters.w.as_ptr());
             n_done += 1;
             // SAFETY: `check` has found every access inside.
             unsafe {
@@ -220,7 +243,7 @@ unsafe fn tile<S: Simd, const N: usize, const R: usize>(
     tiles: &Tiles<'_>,
     run: &Run,
     first: usize,
-    ahead: usize,
+    (mut ahead, ahead_step): (*const f32, usize),
 ) {
     let Tiles { x, taps, filters, blocks, y, .. } = *tiles;
     let w_step = filters.block;
@@ -243,7 +266,8 @@ unsafe fn tile<S: Simd, const N: usize, const R: usize>(
                 if R == 1 {
                     unrolled!(j < N => s.prefetch(w.wrapping_add(j * w_step + FAR)));
                 } else {
-                    s.prefetch(w.wrapping_add(ahead));
+                    s.prefetch(ahead);
+                    ahead = ahead.wrapping_add(ahead_step);
                 }
                 unrolled!(r < R => {
                     let x = s.splat(*x.add(r * x_step));

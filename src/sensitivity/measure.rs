@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::data::{DataError, Feed};
-use crate::exec::{Changes, Engine, Keep, RunError, Values};
+use crate::exec::{Changes, Difference, Engine, Keep, RunError, Values};
 use crate::graph::ValueId;
-use crate::kernels::{sum_squared_difference, sum_squares};
+use crate::kernels::sum_squares;
 use crate::progress::Progress;
 use crate::quant::{Bits, Candidate, Groups, Simulator};
 use crate::sensitivity::{Measurement, Powers, Sensitivity};
@@ -50,6 +50,9 @@ pub struct Setup<'a> {
 
 /// One thing to measure: these groups at these candidates, the rest in float.
 type Job = Vec<(usize, Candidate)>;
+
+/// Passes that an engine is given at once.
+const MOST_TOGETHER: usize = 4;
 
 /// Runs measurements block by block.
 pub struct Measurer<'a> {
@@ -143,19 +146,24 @@ impl<'a> Measurer<'a> {
         // The longest ones first, so that no thread waits at the end.
         let mut order: Vec<usize> = (0..work.to_run.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(work.macs[index]));
-        let n_slots = passes.len();
-        let tasks = order.iter().flat_map(|&index| (0..n_slots).map(move |slot| (slot, index)));
-        let tasks: Vec<(usize, usize)> = tasks.collect();
+        let slots: Vec<usize> = (0..passes.len()).collect();
+        let chunks = || slots.chunks(MOST_TOGETHER);
+        let tasks = order.iter().flat_map(|&index| chunks().map(move |slots| (slots, index)));
+        let tasks: Vec<(&[usize], usize)> = tasks.collect();
         let results: Vec<Vec<OnceLock<Powers>>> =
             bases.iter().map(|_| order.iter().map(|_| OnceLock::new()).collect()).collect();
-        let measure = |&(slot, index): &(usize, usize)| {
-            let (pass, base) = (passes[slot], &bases[slot]);
-            let (engine, changes) = (self.setup.engine, &work.to_run[index]);
-            let changed = engine.rerun(base, &float, changes, Keep::Outputs);
-            let changed = changed.map_err(|source| self.failed(pass, source))?;
-            let powers = self.powers(pass, |output| (base.get(output), changed.get(output)))?;
-            results[slot][index].set(powers).expect("every task is done once");
-            progress.advance(1);
+        let measure = |&(slots, index): &(&[usize], usize)| {
+            let Setup { engine, feed, outputs, .. } = self.setup;
+            let (changes, from) = (&work.to_run[index], slots.iter().map(|&slot| &bases[slot]));
+            let from: Vec<&Values> = from.collect();
+            let all = engine.differences(&from, changes, outputs, feed.batch());
+            for ((&slot, base), differences) in slots.iter().zip(from).zip(all) {
+                let pass = passes[slot];
+                let differences = differences.map_err(|source| self.failed(pass, source))?;
+                let noise = self.noise(pass, base, differences)?;
+                results[slot][index].set(noise).expect("every task is done once");
+                progress.advance(1);
+            }
             Ok(())
         };
         let next = AtomicUsize::new(0);
@@ -168,8 +176,7 @@ impl<'a> Measurer<'a> {
         })?;
         let done = |result: OnceLock<Powers>| result.into_inner().expect("every task is done");
         let by_pass = results.into_iter().map(|results| results.into_iter().map(done).collect());
-        let signal =
-            |(base, &pass): (&Values, &usize)| self.powers(pass, |output| (base.get(output), None));
+        let signal = |(base, &pass): (&Values, &usize)| self.signal(pass, base);
         let signals = bases.iter().zip(passes).map(signal);
         signals.zip(by_pass).map(|(signal, noises)| Ok((signal?, noises))).collect()
     }
@@ -198,11 +205,12 @@ impl<'a> Measurer<'a> {
                     }
                     None => self.pass(pass, changes, keep, progress)?,
                 };
-                let tensors = |output| (float.get(output), changed.get(output));
-                noises.push(self.powers(pass, tensors)?);
+                let Setup { feed, outputs, .. } = self.setup;
+                let differences = Difference::all(&float, &changed, outputs, feed.batch());
+                noises.push(self.noise(pass, &float, differences)?);
                 before = is_base.then_some(changed);
             }
-            Ok((self.powers(pass, |output| (float.get(output), None))?, noises))
+            Ok((self.signal(pass, &float)?, noises))
         };
         passes.par_iter().map(one).collect()
     }
@@ -234,45 +242,61 @@ impl<'a> Measurer<'a> {
         MeasureError::Run { sample: self.setup.feed.name(pass), source }
     }
 
-    /// Mean squares of an output, or of its difference from another pass, for every sample.
-    fn powers<'v>(
+    /// Mean squares of the outputs of a float pass, for every sample.
+    fn signal(&self, pass: usize, float: &Values) -> Result<Powers, MeasureError> {
+        let power = |(index, &output): (usize, &ValueId)| {
+            let tensor = float.get(output).expect("a pass gives all outputs");
+            let per_sample = self.per_sample(index, tensor)?;
+            let sums = tensor.slice::<f32>().chunks(per_sample).map(sum_squares);
+            Ok(self.means(pass, sums, per_sample))
+        };
+        self.setup.outputs.iter().enumerate().map(power).collect::<Result<_, _>>().map(Powers)
+    }
+
+    /// Mean squares of what the outputs of a pass differ by from the float pass, for every sample.
+    fn noise(
         &self,
         pass: usize,
-        tensors: impl Fn(ValueId) -> (Option<&'v Tensor>, Option<&'v Tensor>),
+        float: &Values,
+        differences: Vec<Difference>,
     ) -> Result<Powers, MeasureError> {
-        let Setup { feed, outputs, .. } = &self.setup;
-        let mut powers = Vec::new();
-        for (index, &output) in outputs.iter().enumerate() {
-            let (float, changed) = tensors(output);
-            let float = float.expect("a pass gives all outputs");
-            if let Some(changed) = changed.filter(|changed| changed.shape() != float.shape()) {
+        let power = |(index, (&output, difference)): (usize, (&ValueId, Difference))| {
+            let tensor = float.get(output).expect("a pass gives all outputs");
+            if difference.shape != tensor.shape() {
                 return Err(MeasureError::Shape {
                     output: index,
-                    found: changed.shape().to_vec(),
-                    expected: float.shape().to_vec(),
+                    found: difference.shape,
+                    expected: tensor.shape().to_vec(),
                 });
             }
-            let batch = feed.batch();
-            if 1 < batch && float.shape().first() != Some(&batch) {
-                return Err(MeasureError::Batch {
-                    output: index,
-                    found: float.shape().to_vec(),
-                    expected: batch,
-                });
-            }
-            let per_sample = (float.len() / batch).max(1);
-            let x = float.slice::<f32>().chunks(per_sample);
-            let sums: Vec<f64> = match changed {
-                None => x.map(sum_squares).collect(),
-                Some(changed) => {
-                    let y = changed.slice::<f32>().chunks(per_sample);
-                    x.zip(y).map(|(x, y)| sum_squared_difference(x, y)).collect()
-                }
-            };
-            let means = sums.into_iter().map(|sum| sum / per_sample as f64);
-            powers.push(means.take(feed.n_samples_in(pass)).collect());
+            let per_sample = self.per_sample(index, tensor)?;
+            Ok(self.means(pass, difference.sums.into_iter(), per_sample))
+        };
+        let outputs = self.setup.outputs.iter().zip(differences).enumerate();
+        outputs.map(power).collect::<Result<_, _>>().map(Powers)
+    }
+
+    /// Elements of a sample in an output.
+    fn per_sample(&self, index: usize, output: &Tensor) -> Result<usize, MeasureError> {
+        let batch = self.setup.feed.batch();
+        if 1 < batch && output.shape().first() != Some(&batch) {
+            return Err(MeasureError::Batch {
+                output: index,
+                found: output.shape().to_vec(),
+                expected: batch,
+            });
         }
-        Ok(Powers(powers))
+        Ok((output.len() / batch).max(1))
+    }
+
+    fn means(
+        &self,
+        pass: usize,
+        sums: impl Iterator<Item = f64>,
+        per_sample: usize,
+    ) -> Vec<f64> {
+        let means = sums.map(|sum| sum / per_sample as f64);
+        means.take(self.setup.feed.n_samples_in(pass)).collect()
     }
 }
 

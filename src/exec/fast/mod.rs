@@ -14,14 +14,16 @@ mod pool;
 mod step;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::exec::fast::pass::{Base, Pass};
 use crate::exec::fast::plan::{Plan, Visible};
 use crate::exec::fast::pool::Pools;
+use crate::exec::fast::together::run_together;
 use crate::exec::reference::check_inputs;
-use crate::exec::{Changes, Engine, Keep, Prepared, Reference, RunError, Values, Visit};
+use crate::exec::{Changes, Difference, Engine, Keep, Prepared, Reference, RunError, Values, Visit};
 use crate::graph::{Graph, ValueId, infer};
 use crate::tensor::{Tensor, TensorType};
 
@@ -139,5 +141,33 @@ impl Engine for Fast<'_> {
         let mut pass = Pass::new(self, &plan, changes, Some(&base), keep);
         pass.set_different_inputs();
         pass.run(base.values.inputs.clone())
+    }
+
+    fn differences(
+        &self,
+        bases: &[&Values],
+        changes: &Changes<'_>,
+        outputs: &[ValueId],
+        n_parts: usize,
+    ) -> Vec<Result<Vec<Difference>, RunError>> {
+        let types = |base: &Values| base.inputs.iter().map(Tensor::ty).collect::<Vec<_>>();
+        let before = Changes::default();
+        let different = changes.differences(&before);
+        let mut pool = self.pools.take();
+        let mut differences = Vec::with_capacity(bases.len());
+        for alike in bases.chunk_by(|a, b| types(a) == types(b)) {
+            let plan = self.plan(types(alike[0]), Keep::Outputs, changes);
+            let base = |&values| Base { values, before: &before, different: different.clone() };
+            let all: Vec<Base<'_>> = alike.iter().map(base).collect();
+            let passes = all.iter().map(|base| {
+                let mut pass = Pass::new(self, &plan, changes, Some(base), Keep::Outputs);
+                pass.set_different_inputs();
+                pass
+            });
+            let passes = passes.collect();
+            differences.extend(run_together(passes, alike, outputs, n_parts, &mut pool));
+        }
+        self.pools.give(pool);
+        differences
     }
 }

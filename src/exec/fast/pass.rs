@@ -51,8 +51,7 @@ impl<'a> Pass<'a> {
     ) -> Pass<'a> {
         let n_values = engine.graph.n_values();
         let (fresh, converted) = (vec![None; n_values], vec![None; n_values]);
-        let pool = engine.pools.take();
-        Pass { engine, plan, changes, base, keep, fresh, converted, pool }
+        Pass { engine, plan, changes, base, keep, fresh, converted, pool: Pool::default() }
     }
 
     pub(super) fn set_inputs(&mut self, inputs: &[Tensor]) {
@@ -74,6 +73,7 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn run(mut self, inputs: Vec<Tensor>) -> Result<Values, RunError> {
+        self.pool = self.engine.pools.take();
         self.run_steps(None)?;
         Ok(self.finish(inputs))
     }
@@ -83,6 +83,7 @@ impl<'a> Pass<'a> {
         for input in self.engine.graph.inputs() {
             self.show(input.value, visit);
         }
+        self.pool = self.engine.pools.take();
         self.run_steps(Some(visit))?;
         self.finish(Vec::new());
         Ok(())
@@ -92,15 +93,21 @@ impl<'a> Pass<'a> {
     fn run_steps(&mut self, mut visit: Option<Visit<'_>>) -> Result<(), RunError> {
         let starts = self.starts();
         for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
-            match start {
-                Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
-                Some(start) => self.execute(index, step, start),
-                None => {}
-            }
+            self.run_step(index, start)?;
             if let Some(visit) = &mut visit {
                 self.made(step).for_each(|made| self.show(made, visit));
             }
             self.free_read(index, step);
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_step(&mut self, index: usize, start: Option<Start>) -> Result<(), RunError> {
+        let step = &self.plan.steps[index];
+        match start {
+            Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
+            Some(start) => self.execute(index, step, start),
+            None => {}
         }
         Ok(())
     }
@@ -118,6 +125,12 @@ impl<'a> Pass<'a> {
         Values { values: self.fresh, inputs }
     }
 
+    /// Gives all memory back that nothing else shares.
+    pub(super) fn discard(self, pool: &mut Pool) {
+        let left = self.fresh.into_iter().chain(self.converted).flatten();
+        left.for_each(|stored| pool.reclaim(stored));
+    }
+
     fn show(&self, id: ValueId, visit: Visit<'_>) {
         if let Some(stored) = &self.fresh[id.index()] {
             stored.for_each_part(&mut |part| visit(id, part));
@@ -125,9 +138,8 @@ impl<'a> Pass<'a> {
     }
 
     /// Frees what no later step reads.
-    fn free_read(&mut self, index: usize, step: &Step) {
-        let operands = step.links.iter().filter_map(Link::operand);
-        for value in step.reads.iter().copied().chain(operands) {
+    pub(super) fn free_read(&mut self, index: usize, step: &Step) {
+        for value in step.operands() {
             if self.plan.last_reader[value.index()] == Some(index) {
                 let dead = [self.converted[value.index()].take(), self.take_dead(value)];
                 dead.into_iter().flatten().for_each(|stored| self.pool.reclaim(stored));
@@ -168,7 +180,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Where every step begins; `None` where nothing is to be done.
-    fn starts(&self) -> Vec<Option<Start>> {
+    pub(super) fn starts(&self) -> Vec<Option<Start>> {
         let Some(base) = self.base else {
             return self.plan.steps.iter().map(|_| Some(Start::Head)).collect();
         };

@@ -21,7 +21,16 @@ pub(super) struct Plan {
     /// Whether a value is inside of something that is computed as one or a constant that became part
     /// of the plan, so that no change of it can be seen.
     pub(super) is_hidden: Vec<bool>,
+    /// The step from which on several passes are better run side by side: what they hold is small then,
+    /// and the constants, which all of them read, are not.
+    pub(super) side_by_side: usize,
 }
+
+/// The most that a value may take where passes run side by side: half of a usual second-level cache.
+const SMALL_BYTES: usize = 1 << 19;
+
+/// Constants that do not stay in cache from one pass to the next.
+const LARGE_BYTES: usize = 1 << 20;
 
 /// One kernel, and the element-wise nodes that follow while its results are in cache.
 #[derive(Debug)]
@@ -89,15 +98,34 @@ impl Plan {
         let (steps, known, is_hidden) = grouping.steps();
         let mut last_reader = vec![None; graph.n_values()];
         for (index, step) in steps.iter().enumerate() {
-            let operands = step.links.iter().filter_map(Link::operand);
-            let reads = step.reads.iter().copied().chain(operands);
-            reads.for_each(|value| last_reader[value.index()] = Some(index));
+            step.operands().for_each(|value| last_reader[value.index()] = Some(index));
         }
-        Plan { steps, known, last_reader, is_hidden }
+        let side_by_side = side_by_side(graph, types, &steps);
+        Plan { steps, known, last_reader, is_hidden, side_by_side }
     }
 }
 
+/// See [`Plan::side_by_side`].
+fn side_by_side(graph: &Graph, types: &Types, steps: &[Step]) -> usize {
+    let size = |id: ValueId| types.get(id).map_or(usize::MAX, |ty| ty.size_bytes());
+    let is_constant = |id: ValueId| graph.constant(id).is_some();
+    let is_small = |step: &Step| {
+        let values = step.operands().chain([step.output]).filter(|&id| !is_constant(id));
+        values.map(size).all(|bytes| bytes <= SMALL_BYTES)
+    };
+    let first = steps.iter().rposition(|step| !is_small(step)).map_or(0, |large| large + 1);
+    let constants: BTreeSet<ValueId> =
+        steps[first..].iter().flat_map(Step::operands).filter(|&id| is_constant(id)).collect();
+    let bytes = constants.into_iter().map(size).fold(0, usize::saturating_add);
+    if LARGE_BYTES < bytes { first } else { steps.len() }
+}
+
 impl Step {
+    /// All that the head and the links read.
+    pub(super) fn operands(&self) -> impl Iterator<Item = ValueId> {
+        self.reads.iter().copied().chain(self.links.iter().filter_map(Link::operand))
+    }
+
     /// The layout that the head wants of what it reads; `None` for any.
     pub(super) fn wanted(&self) -> Option<Layout> {
         match &self.head {
