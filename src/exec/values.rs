@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::graph::ValueId;
-use crate::kernels::{Buffer, LANES, blocked_len, to_blocked, to_plain};
+use crate::kernels::{Buffer, LANES, blocked_len, permute, to_blocked, to_plain};
 use crate::tensor::Tensor;
 
 /// The values of one pass, by id.
@@ -21,6 +21,73 @@ pub(super) enum Layout {
     Plain,
     /// `[N, ceil(C / 16), ..., 16]` for `[N, C, ...]`.
     Blocked,
+    /// Row-major after the axes were put in another order.
+    Permuted(Order),
+}
+
+/// The axes of a value as they follow each other in memory, the slowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    axes: [u8; Order::MOST],
+    rank: u8,
+}
+
+impl Order {
+    const MOST: usize = 6;
+
+    /// `None` for more axes than there is room for.
+    fn new(axes: impl ExactSizeIterator<Item = usize>) -> Option<Order> {
+        let rank = axes.len();
+        let mut order = Order { axes: [0; Order::MOST], rank: u8::try_from(rank).ok()? };
+        for (to, axis) in order.axes.get_mut(..rank)?.iter_mut().zip(axes) {
+            *to = u8::try_from(axis).ok()?;
+        }
+        Some(order)
+    }
+
+    pub(super) fn axes(&self) -> Vec<usize> {
+        self.axes[..usize::from(self.rank)].iter().map(|&axis| usize::from(axis)).collect()
+    }
+
+    fn shape(&self, shape: &[usize]) -> Vec<usize> {
+        self.axes().into_iter().map(|axis| shape[axis]).collect()
+    }
+}
+
+impl Layout {
+    /// That of a value with the axes in this order.
+    pub(super) fn ordered(axes: &[usize]) -> Option<Layout> {
+        if axes.iter().copied().eq(0..axes.len()) {
+            return Some(Layout::Plain);
+        }
+        Order::new(axes.iter().copied()).map(Layout::Permuted)
+    }
+
+    /// How the same elements lie under the axes of a permutation's result.
+    pub(super) fn permuted(self, perm: &[usize]) -> Option<Layout> {
+        let axes = match self {
+            Layout::Plain => (0..perm.len()).collect(),
+            Layout::Blocked => return None,
+            Layout::Permuted(order) => order.axes(),
+        };
+        let new_axis = |axis: &usize| perm.iter().position(|from| from == axis);
+        Layout::ordered(&axes.iter().map(new_axis).collect::<Option<Vec<usize>>>()?)
+    }
+
+    /// The distances of neighbors along each axis, of a value whose axes have any.
+    pub(super) fn strides(self, shape: &[usize]) -> Vec<usize> {
+        let axes = match self {
+            Layout::Permuted(order) => order.axes(),
+            Layout::Plain | Layout::Blocked => (0..shape.len()).collect(),
+        };
+        let mut strides = vec![1; shape.len()];
+        let mut step = 1;
+        for &axis in axes.iter().rev() {
+            strides[axis] = step;
+            step *= shape[axis];
+        }
+        strides
+    }
 }
 
 /// One value.
@@ -77,7 +144,7 @@ impl Stored {
     pub(super) fn for_each_part(&self, visit: &mut dyn FnMut(&[f32])) -> bool {
         let Some(floats) = self.floats() else { return false };
         let [batch, channels, plane] = match self.layout {
-            Layout::Plain => [0; 3],
+            Layout::Plain | Layout::Permuted(_) => [0; 3],
             Layout::Blocked => image(&self.shape),
         };
         if channels.is_multiple_of(LANES) {
@@ -103,15 +170,12 @@ impl Stored {
             Data::Tensor(tensor) => return tensor.clone(),
             Data::Floats(floats) => floats,
         };
-        match self.layout {
-            Layout::Plain => Tensor::from_vec(&self.shape, floats.to_vec()),
-            Layout::Blocked => {
-                let [batch, channels, plane] = image(&self.shape);
-                let mut plain = vec![0.; batch * channels * plane];
-                to_plain(floats, batch, channels, plane, &mut plain);
-                Tensor::from_vec(&self.shape, plain)
-            }
+        if self.layout == Layout::Plain {
+            return Tensor::from_vec(&self.shape, floats.to_vec());
         }
+        let mut plain = vec![0.; self.shape.iter().product()];
+        convert(floats, &self.shape, [self.layout, Layout::Plain], &mut plain);
+        Tensor::from_vec(&self.shape, plain)
     }
 }
 
@@ -123,7 +187,7 @@ pub(super) fn image(shape: &[usize]) -> [usize; 3] {
 /// Elements that a value takes.
 pub(super) fn stored_len(shape: &[usize], layout: Layout) -> usize {
     match layout {
-        Layout::Plain => shape.iter().product(),
+        Layout::Plain | Layout::Permuted(_) => shape.iter().product(),
         Layout::Blocked => {
             let [batch, channels, plane] = image(shape);
             blocked_len(batch, channels, plane)
@@ -131,11 +195,29 @@ pub(super) fn stored_len(shape: &[usize], layout: Layout) -> usize {
     }
 }
 
-/// From one layout to the other.
-pub(super) fn convert(x: &[f32], shape: &[usize], to: Layout, y: &mut [f32]) {
-    let [batch, channels, plane] = image(shape);
-    match to {
-        Layout::Plain => to_plain(x, batch, channels, plane, y),
-        Layout::Blocked => to_blocked(x, batch, channels, plane, y),
+/// From one layout to another.
+pub(super) fn convert(x: &[f32], shape: &[usize], layouts: [Layout; 2], y: &mut [f32]) {
+    match layouts {
+        [Layout::Plain, Layout::Blocked] => {
+            let [batch, channels, plane] = image(shape);
+            to_blocked(x, batch, channels, plane, y);
+        }
+        [Layout::Blocked, Layout::Plain] => {
+            let [batch, channels, plane] = image(shape);
+            to_plain(x, batch, channels, plane, y);
+        }
+        [Layout::Plain, Layout::Permuted(order)] => permute(x, shape, &order.axes(), y),
+        [Layout::Permuted(order), Layout::Plain] => {
+            let axes = order.axes();
+            let place = |axis: usize| axes.iter().position(|&of| of == axis);
+            let back: Option<Vec<usize>> = (0..axes.len()).map(place).collect();
+            permute(x, &order.shape(shape), &back.expect("an order has all axes"), y);
+        }
+        [Layout::Plain, Layout::Plain] => y.copy_from_slice(x),
+        [from, to] => {
+            let mut plain = vec![0.; shape.iter().product()];
+            convert(x, shape, [from, Layout::Plain], &mut plain);
+            convert(&plain, shape, [Layout::Plain, to], y);
+        }
     }
 }

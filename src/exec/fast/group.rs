@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::fast::chain::{Action, Link, Operand, assign_slots};
+use crate::exec::fast::multiply::Multiply;
 use crate::exec::fast::plan::{Filters, Head, Norm, Step, Visible};
 use crate::exec::values::{Layout, image};
 use crate::graph::patterns::{Normalization, normalizations};
@@ -173,9 +174,8 @@ impl<'a> Grouping<'a> {
 
     /// A row that is added to a product begins its sums instead, unless someone looks in between.
     fn add_bias(&mut self, step: &mut Step) {
-        let (Head::Product(_, bias @ None), Some(made)) = (&mut step.head, step.made) else {
-            return;
-        };
+        let Head::Product(Multiply { bias: bias @ None, .. }) = &mut step.head else { return };
+        let Some(made) = step.made else { return };
         let Some(link) = step.links.first() else { return };
         let Action::Zip(Zip::Add, Operand::Row(row), _) = link.action else { return };
         let is_bias = self.graph.constant(row).is_some()
@@ -244,9 +244,14 @@ impl<'a> Grouping<'a> {
                 let reads = std::iter::once(x).chain(parameters.into_iter().flatten()).collect();
                 Some((Head::Norm(norm, parameters), reads, Layout::Plain))
             }
-            Lowering::View | Lowering::Permute(_) | Lowering::Softmax { .. } => {
-                Some((Head::Other(lowering), vec![x], Layout::Plain))
+            Lowering::View => Some((Head::Relabel(Layout::Plain), vec![x], Layout::Plain)),
+            Lowering::Permute(ref perm) => {
+                let relabeled = self.relabeled(node, x, perm);
+                let relabeled = relabeled.map(|layout| (Head::Relabel(self.layout(x)), layout));
+                let (head, layout) = relabeled.unwrap_or((Head::Other(lowering), Layout::Plain));
+                Some((head, vec![x], layout))
             }
+            Lowering::Softmax { .. } => Some((Head::Other(lowering), vec![x], Layout::Plain)),
             Lowering::MaxPool(_)
             | Lowering::AveragePool { .. }
             | Lowering::GlobalAveragePool
@@ -309,13 +314,65 @@ impl<'a> Grouping<'a> {
             let ty = self.ty(c).filter(|ty| ty.shape.last() == Some(&ty.len()));
             self.graph.constant(c).is_some() && ty.is_some_and(|ty| ty.len() == product.n)
         };
-        self.ty(b)?;
-        let fits = product.alpha == 1.
-            && product.beta.is_none_or(|beta| beta == 1.)
-            && !product.is_transposed[0]
-            && c.is_none_or(is_row);
+        if !c.is_none_or(is_row) {
+            return None;
+        }
+        let made = node.output(0)?;
+        let shapes = [&self.ty(a)?.shape[..], &self.ty(b)?.shape, &self.ty(made)?.shape];
+        let layout = self.layout_behind(made);
+        let layouts = [self.layout(a), self.layout(b), layout];
         let reads = [a, b].into_iter().chain(c).collect();
-        fits.then_some((Head::Product(product, c), reads, Layout::Plain))
+        Some((Head::Product(Multiply::new(product, c, shapes, layouts)?), reads, layout))
+    }
+
+    /// The layout in which a product's result needs no copy for the permutation that reads it.
+    fn layout_behind(&self, made: ValueId) -> Layout {
+        let &[reader] = &self.readers[made.index()][..] else { return Layout::Plain };
+        match self.lower(self.graph.node(reader)) {
+            Some(Lowering::Permute(perm)) if perm.last() == Some(&(perm.len() - 1)) => {
+                Layout::ordered(&perm).unwrap_or(Layout::Plain)
+            }
+            _ => Layout::Plain,
+        }
+    }
+
+    /// The layout of a permutation's result if nothing has to be moved: it is in order, or only
+    /// products read it, which take any order.
+    fn relabeled(&self, node: &Node, x: ValueId, perm: &[usize]) -> Option<Layout> {
+        let layout = self.layout(x).permuted(perm)?;
+        let is_fine = layout == Layout::Plain || self.is_multiplied(node.output(0)?, layout);
+        is_fine.then_some(layout)
+    }
+
+    /// Whether a value in such a layout is read by products alone, or by element-wise nodes whose
+    /// results are.
+    fn is_multiplied(&self, value: ValueId, layout: Layout) -> bool {
+        let reads = |&reader: &NodeId| {
+            let node = self.graph.node(reader);
+            let made = node.output(0)?;
+            match self.lower(node)? {
+                Lowering::Product(product) => {
+                    let (a, b) = (node.input(0)?, node.input(1)?);
+                    let layouts = [a, b].map(|x| if x == value { layout } else { Layout::Plain });
+                    let shapes = [&self.ty(a)?.shape[..], &self.ty(b)?.shape, &self.ty(made)?.shape];
+                    let layouts = [layouts[0], layouts[1], Layout::Plain];
+                    Multiply::new(product, None, shapes, layouts).map(|_| true)
+                }
+                Lowering::Map(_) | Lowering::Zip(_) => {
+                    Some(self.is_scaled(node, value) && self.is_multiplied(made, layout))
+                }
+                _ => None,
+            }
+        };
+        let readers = &self.readers[value.index()];
+        let is_read = !readers.is_empty() && !self.graph.is_output(value);
+        is_read && readers.iter().all(|reader| reads(reader) == Some(true))
+    }
+
+    /// Whether all else that an element-wise node reads is one element.
+    fn is_scaled(&self, node: &Node, x: ValueId) -> bool {
+        let is_one = |value: ValueId| self.ty(value).is_some_and(|ty| ty.len() == 1);
+        node.present_inputs().all(|(_, value)| value == x || is_one(value))
     }
 
     /// Begins with the operand that has the shape of the result.
@@ -329,7 +386,11 @@ impl<'a> Grouping<'a> {
             node.present_inputs().filter(is_whole).map(|(_, value)| value).collect();
         let blocked = whole.iter().find(|&&value| self.layout(value) == Layout::Blocked);
         let x = *blocked.or(whole.first())?;
-        Some((Head::Load, vec![x], self.layout(x)))
+        let layout = match self.layout(x) {
+            Layout::Permuted(_) if !self.is_scaled(node, x) => Layout::Plain,
+            layout => layout,
+        };
+        Some((Head::Load, vec![x], layout))
     }
 
     /// Adds element-wise nodes; returns the last one added. `first` has to be among them.
@@ -424,10 +485,11 @@ impl<'a> Grouping<'a> {
         if ty.len() == 1 {
             return Some(Operand::Scalar(value));
         }
-        if shape == step.shape {
+        if shape == step.shape && !matches!(step.layout, Layout::Permuted(_)) {
             return Some(Operand::Whole(value));
         }
         match step.layout {
+            Layout::Permuted(_) => None,
             Layout::Blocked => {
                 let [batch, channels, plane] = image(&shape);
                 let fits = plane == 1 && channels == step.shape[1];

@@ -8,16 +8,14 @@ use crate::exec::fast::plan::{Filters, Head, Norm, Step};
 use crate::exec::prepared::Form;
 use crate::exec::values::{Layout, image};
 use crate::graph::ValueId;
-use crate::kernels::{self, Buffer, ConvInput, Gemm, LANES};
-use crate::ops::{Lowering, Product};
+use crate::kernels::{self, Buffer, ConvInput, LANES};
+use crate::ops::Lowering;
 
 impl Pass<'_> {
     /// Elements of memory that a head needs besides its result.
     pub(super) fn scratch_len(&self, step: &Step) -> usize {
         match &step.head {
-            Head::Product(product, _) if self.constant(step.reads[1]).is_none() => {
-                kernels::packed_len(product.k, product.n) * n_factors(product)
-            }
+            Head::Product(multiply) => self.product_scratch_len(step, multiply),
             _ => 0,
         }
     }
@@ -30,12 +28,10 @@ impl Pass<'_> {
         y: &mut [f32],
         scratch: &mut Buffer,
     ) {
-        let read =
-            |index: usize| self.floats(step.reads[index], step.wanted().unwrap_or(Layout::Plain));
-        let x = read(0);
+        let x = self.floats(step.reads[0], step.wanted(0));
         match &step.head {
             Head::Reference => unreachable!("a pass evaluates these itself"),
-            Head::Load => load(&x, y, chain),
+            Head::Load | Head::Relabel(_) => load(&x, y, chain),
             Head::Conv(conv, filters) => {
                 let form = match conv.input() {
                     ConvInput::Plain => Form::PlainFilters,
@@ -50,11 +46,7 @@ impl Pass<'_> {
                 let bias = self.bias(filters);
                 conv.run(&x, &w, &bias, clamp, y, |part, at| chain.apply(part, at));
             }
-            Head::Product(product, c) => {
-                let c = c.map(|c| self.filled_up(c));
-                let c = c.as_deref().map_or(&[][..], |c| c);
-                self.product(step, product, &x, c, clamp, chain, y, scratch);
-            }
+            Head::Product(product) => self.multiply(step, product, clamp, chain, y, scratch),
             Head::Norm(norm, parameters) => {
                 let Norm { n, epsilon, is_centered } = *norm;
                 let parameters =
@@ -73,7 +65,7 @@ impl Pass<'_> {
         }
     }
 
-    fn packed(
+    pub(super) fn packed(
         &self,
         id: ValueId,
         form: Form,
@@ -84,7 +76,7 @@ impl Pass<'_> {
     }
 
     /// A constant with zeros up to whole blocks.
-    fn filled_up(&self, id: ValueId) -> Arc<Buffer> {
+    pub(super) fn filled_up(&self, id: ValueId) -> Arc<Buffer> {
         self.packed(id, Form::FilledUp, |x| {
             let mut filled = x.to_vec();
             filled.resize(x.len().next_multiple_of(LANES), 0.);
@@ -96,52 +88,6 @@ impl Pass<'_> {
         filters.bias.map_or(Floats::Borrowed(&[]), |bias| Floats::Shared(self.filled_up(bias)))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site, all of it is the product's")]
-    fn product(
-        &self,
-        step: &Step,
-        product: &Product,
-        a: &[f32],
-        bias: &[f32],
-        clamp: [f32; 2],
-        chain: &mut Chain<'_>,
-        y: &mut [f32],
-        scratch: &mut Buffer,
-    ) {
-        let Product { m, k, n, ref stack, is_transposed, .. } = *product;
-        let packed_len = kernels::packed_len(k, n);
-        let strides = if is_transposed[1] { [1, k] } else { [n, 1] };
-        let pack = |b: &[f32], packed: &mut [f32]| {
-            for (b, packed) in b.chunks_exact(k * n).zip(packed.chunks_exact_mut(packed_len)) {
-                kernels::pack(b, k, n, strides, packed);
-            }
-        };
-        let b = match self.constant(step.reads[1]) {
-            Some(_) => {
-                Floats::Shared(self.packed(step.reads[1], Form::Factor(is_transposed[1]), |b| {
-                    let mut packed = vec![0.; packed_len * n_factors(product)];
-                    pack(b, &mut packed);
-                    packed
-                }))
-            }
-            None => {
-                pack(&self.floats(step.reads[1], Layout::Plain), scratch);
-                Floats::Borrowed(scratch)
-            }
-        };
-        let is_chained = !chain.is_empty();
-        let gemm = Gemm { rows: m, depth: k, columns: n, x_step: k, y_step: n };
-        for (index, ([i, j], y)) in stack.iter().zip(y.chunks_exact_mut(m * n)).enumerate() {
-            let (a, b) = (&a[i * m * k..][..m * k], &b[j * packed_len..][..packed_len]);
-            let mut finish = |part: &mut [f32], row: usize, column: usize, width: usize| {
-                chain.apply_rows(part, (index * m + row) * n + column, width, n);
-            };
-            let finish: Option<kernels::Finish<'_>> =
-                if is_chained { Some(&mut finish) } else { None };
-            gemm.run(a, b, bias, clamp, y, finish);
-        }
-    }
-
     fn other(&self, step: &Step, lowering: &Lowering, x: &[f32], y: &mut [f32]) {
         let shape = &self.value(step.reads[0]).expect("what a step reads is there").shape;
         let planes = || {
@@ -149,7 +95,6 @@ impl Pass<'_> {
             batch * channels.div_ceil(LANES)
         };
         match lowering {
-            Lowering::View => y.copy_from_slice(x),
             Lowering::Permute(perm) => kernels::permute(x, shape, perm, y),
             Lowering::Softmax { is_log } => {
                 y.copy_from_slice(x);
@@ -191,16 +136,12 @@ impl Pass<'_> {
             }
             Lowering::Conv(_)
             | Lowering::Product(_)
+            | Lowering::View
             | Lowering::Map(_)
             | Lowering::Zip(_)
             | Lowering::Norm { .. } => unreachable!("these are heads of their own"),
         }
     }
-}
-
-/// How many different matrices the right factors are.
-fn n_factors(product: &Product) -> usize {
-    product.stack.iter().map(|[_, j]| j + 1).max().unwrap_or(0)
 }
 
 /// A head that changes what it reads, in `y` already.

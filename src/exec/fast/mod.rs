@@ -8,6 +8,7 @@
 mod chain;
 mod group;
 mod head;
+mod multiply;
 mod pass;
 mod plan;
 mod pool;

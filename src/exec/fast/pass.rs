@@ -11,6 +11,7 @@ use crate::exec::reference::hooked;
 use crate::exec::values::Stored;
 use crate::exec::{Changes, Keep, RunError, ValueHook, Values, Visit};
 use crate::graph::ValueId;
+use crate::kernels::Buffer;
 use crate::tensor::Tensor;
 
 /// What a pass begins with if not all is changed.
@@ -28,9 +29,11 @@ pub(super) struct Pass<'a> {
     base: Option<&'a Base<'a>>,
     pub(super) keep: Keep,
     pub(super) fresh: Vec<Option<Stored>>,
-    /// Values in the other layout than the one they were made in.
-    pub(super) converted: Vec<Option<Stored>>,
+    /// Values in other layouts than the one they were made in.
+    pub(super) converted: Vec<Vec<Stored>>,
     pub(super) pool: Pool,
+    /// The result of the next step's product if it was computed together with other passes'.
+    pub(super) row: Option<Buffer>,
 }
 
 /// Where a step has to begin.
@@ -50,8 +53,9 @@ impl<'a> Pass<'a> {
         keep: Keep,
     ) -> Pass<'a> {
         let n_values = engine.graph.n_values();
-        let (fresh, converted) = (vec![None; n_values], vec![None; n_values]);
-        Pass { engine, plan, changes, base, keep, fresh, converted, pool: Pool::default() }
+        let (fresh, converted) = (vec![None; n_values], vec![Vec::new(); n_values]);
+        let (pool, row) = (Pool::default(), None);
+        Pass { engine, plan, changes, base, keep, fresh, converted, pool, row }
     }
 
     pub(super) fn set_inputs(&mut self, inputs: &[Tensor]) {
@@ -127,7 +131,8 @@ impl<'a> Pass<'a> {
 
     /// Gives all memory back that nothing else shares.
     pub(super) fn discard(self, pool: &mut Pool) {
-        let left = self.fresh.into_iter().chain(self.converted).flatten();
+        let converted = self.converted.into_iter().flatten();
+        let left = self.fresh.into_iter().flatten().chain(converted);
         left.for_each(|stored| pool.reclaim(stored));
     }
 
@@ -141,8 +146,9 @@ impl<'a> Pass<'a> {
     pub(super) fn free_read(&mut self, index: usize, step: &Step) {
         for value in step.operands() {
             if self.plan.last_reader[value.index()] == Some(index) {
-                let dead = [self.converted[value.index()].take(), self.take_dead(value)];
-                dead.into_iter().flatten().for_each(|stored| self.pool.reclaim(stored));
+                let converted = std::mem::take(&mut self.converted[value.index()]);
+                let dead = converted.into_iter().chain(self.take_dead(value));
+                dead.for_each(|stored| self.pool.reclaim(stored));
             }
         }
     }

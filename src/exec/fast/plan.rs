@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::fast::chain::Link;
 use crate::exec::fast::group::Grouping;
+use crate::exec::fast::multiply::Multiply;
 use crate::exec::values::Layout;
 use crate::graph::{Graph, NodeId, Types, ValueId};
-use crate::kernels::{BlockedConv, BlockedDepthwise};
-use crate::ops::{Lowering, Product};
+use crate::kernels::{BlockedConv, BlockedDepthwise, ConvInput};
+use crate::ops::Lowering;
 use crate::tensor::Tensor;
 
 /// What a pass does, in order.
@@ -58,9 +59,11 @@ pub(super) enum Head {
     Reference,
     /// The first value read, in the layout of the step.
     Load,
+    /// The elements of the first value read as they lie in this layout, under other axes.
+    Relabel(Layout),
     Conv(BlockedConv, Filters),
     Depthwise(BlockedDepthwise, Filters),
-    Product(Product, Option<ValueId>),
+    Product(Multiply),
     /// With its scale and shift.
     Norm(Norm, [Option<ValueId>; 2]),
     /// Another kernel, of the values read.
@@ -126,17 +129,20 @@ impl Step {
         self.reads.iter().copied().chain(self.links.iter().filter_map(Link::operand))
     }
 
-    /// The layout that the head wants of what it reads; `None` for any.
-    pub(super) fn wanted(&self) -> Option<Layout> {
+    /// The layout that the head wants of a value that it reads.
+    pub(super) fn wanted(&self, index: usize) -> Layout {
         match &self.head {
-            Head::Reference | Head::Other(Lowering::View) => None,
-            Head::Load | Head::Other(_) => Some(self.layout),
-            Head::Conv(conv, _) => Some(match conv.input() {
-                crate::kernels::ConvInput::Plain => Layout::Plain,
-                crate::kernels::ConvInput::Blocked => Layout::Blocked,
-            }),
-            Head::Depthwise(..) => Some(Layout::Blocked),
-            Head::Product(..) | Head::Norm(..) => Some(Layout::Plain),
+            Head::Load | Head::Other(_) => self.layout,
+            Head::Relabel(layout) => *layout,
+            Head::Conv(conv, _) => match conv.input() {
+                ConvInput::Plain => Layout::Plain,
+                ConvInput::Blocked => Layout::Blocked,
+            },
+            Head::Depthwise(..) => Layout::Blocked,
+            Head::Product(multiply) => {
+                multiply.layouts.get(index).copied().unwrap_or(Layout::Plain)
+            }
+            Head::Reference | Head::Norm(..) => Layout::Plain,
         }
     }
 }

@@ -13,40 +13,46 @@ use crate::exec::{Keep, RunError};
 use crate::graph::ValueId;
 use crate::kernels::{Buffer, LANES, Map};
 use crate::ops::Lowering;
+use crate::tensor::Tensor;
 
 const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 impl Pass<'_> {
     /// Makes sure that a value is there in a layout, which may be another than its own.
-    fn ensure(&mut self, id: ValueId, layout: Layout) {
+    pub(super) fn ensure(&mut self, id: ValueId, layout: Layout) {
         let Some(stored) = self.value(id) else { return };
-        if stored.layout == layout || self.converted[id.index()].is_some() {
+        let mut known = std::iter::once(stored).chain(&self.converted[id.index()]);
+        if known.any(|known| known.layout == layout) {
             return;
         }
         let shape = stored.shape.clone();
         let mut buffer = self.pool.take(stored_len(&shape, layout));
-        let stored = self.value(id).and_then(Stored::floats).expect("kernels read floats");
-        convert(stored, &shape, layout, &mut buffer);
+        let stored = self.value(id).expect("it was there before");
+        let floats = stored.floats().expect("kernels read floats");
+        convert(floats, &shape, [stored.layout, layout], &mut buffer);
         let data = Data::Floats(Arc::new(buffer));
-        self.converted[id.index()] = Some(Stored { shape, layout, data });
+        self.converted[id.index()].push(Stored { shape, layout, data });
     }
 
     /// A value that is there in a layout, or a constant.
     pub(super) fn floats(&self, id: ValueId, layout: Layout) -> Floats<'_> {
         if let Some(stored) = self.value(id) {
-            let converted = self.converted[id.index()].as_ref();
-            let found = if stored.layout == layout { stored } else { converted.unwrap_or(stored) };
+            let mut known = std::iter::once(stored).chain(&self.converted[id.index()]);
+            let found = known.find(|known| known.layout == layout);
+            let found = found.expect("a step ensures the layouts that it reads");
             return Floats::Borrowed(found.floats().expect("kernels read floats"));
         }
         let constant = self.constant(id).expect("what a step reads is there");
-        match layout {
-            Layout::Plain => Floats::Shared(constant.packed(Form::Whole, |x| x.slice().into())),
-            Layout::Blocked => Floats::Shared(constant.packed(Form::Blocks, |x| {
-                let mut buffer = Buffer::zeros(stored_len(x.shape(), Layout::Blocked));
-                convert(x.slice(), x.shape(), Layout::Blocked, &mut buffer);
-                buffer
-            })),
-        }
+        let converted = |x: &Tensor| {
+            let mut buffer = Buffer::zeros(stored_len(x.shape(), layout));
+            convert(x.slice(), x.shape(), [Layout::Plain, layout], &mut buffer);
+            buffer
+        };
+        Floats::Shared(match layout {
+            Layout::Plain => constant.packed(Form::Whole, converted),
+            Layout::Blocked => constant.packed(Form::Blocks, converted),
+            Layout::Permuted(_) => Arc::new(converted(&constant.tensor())),
+        })
     }
 
     /// A node by its operator.
@@ -80,15 +86,14 @@ impl Pass<'_> {
             (Start::Link(_), 0) => step.made,
             (Start::Link(_), first) => Some(step.links[first - 1].made),
         };
-        let is_view = matches!(step.head, Head::Other(Lowering::View)) && step.links.is_empty();
-        if start == Start::Head && is_view && self.share(step) {
+        if start == Start::Head && step.links.is_empty() && self.share(step) {
             return;
         }
-        match (source, step.wanted()) {
-            (Some(source), _) => self.ensure(source, step.layout),
-            (None, wanted) => {
-                let wanted = wanted.unwrap_or(Layout::Plain);
-                step.reads.iter().for_each(|&value| self.ensure(value, wanted));
+        match source {
+            Some(source) => self.ensure(source, step.layout),
+            None => {
+                let reads = step.reads.iter().enumerate();
+                reads.for_each(|(index, &value)| self.ensure(value, step.wanted(index)));
             }
         }
         for link in &step.links[first..] {
@@ -138,13 +143,16 @@ impl Pass<'_> {
 
     /// The memory of what a head reads, if the head can work in place and nothing else needs it.
     fn take_read(&mut self, index: usize, step: &Step) -> Option<Buffer> {
-        let is_able = matches!(step.head, Head::Load | Head::Other(Lowering::Softmax { .. }));
+        let is_able = matches!(
+            step.head,
+            Head::Load | Head::Relabel(_) | Head::Other(Lowering::Softmax { .. })
+        );
         let &[read] = step.reads.as_slice() else { return None };
         let is_operand = step.links.iter().any(|link| link.operand() == Some(read));
         let is_last = self.plan.last_reader[read.index()] == Some(index);
         let is_kept = self.keep == Keep::All || self.engine.graph.is_output(read);
         let stored = self.fresh[read.index()].as_ref()?;
-        let fits = is_able && is_last && !is_operand && !is_kept && stored.layout == step.layout;
+        let fits = is_able && is_last && !is_operand && !is_kept && stored.layout == step.wanted(0);
         let Data::Floats(floats) = &stored.data else { return None };
         if !fits || Arc::strong_count(floats) != 1 {
             return None;
@@ -153,16 +161,20 @@ impl Pass<'_> {
         Arc::into_inner(floats)
     }
 
-    /// Gives a value another shape without moving it, if it lies in order.
+    /// Gives a value other axes without moving it, if that is all there is to do and it lies as wanted.
     fn share(&mut self, step: &Step) -> bool {
-        let Some(stored) = self.value(step.reads[0]).filter(|x| x.layout == Layout::Plain) else {
+        let Head::Relabel(from) = step.head else { return false };
+        let Some(value) = self.value(step.reads[0]).filter(|x| x.layout == from) else {
             return false;
         };
-        let data = match &stored.data {
-            Data::Tensor(tensor) => Data::Tensor(tensor.reshaped(&step.shape)),
+        let data = match &value.data {
+            Data::Tensor(tensor) if step.layout == Layout::Plain => {
+                Data::Tensor(tensor.reshaped(&step.shape))
+            }
+            Data::Tensor(_) => return false,
             shared => shared.clone(),
         };
-        let mut stored = Stored { shape: step.shape.clone(), layout: Layout::Plain, data };
+        let mut stored = Stored { shape: step.shape.clone(), layout: step.layout, data };
         if let Some(hook) = self.hook(step.output) {
             let mut floats = Buffer::from(stored.floats().expect("a view of floats"));
             hook.apply(&mut floats);
@@ -173,7 +185,7 @@ impl Pass<'_> {
     }
 
     /// Bounds that a kernel applies itself, and how many links they replace.
-    fn clamp(&self, step: &Step) -> ([f32; 2], usize) {
+    pub(super) fn clamp(&self, step: &Step) -> ([f32; 2], usize) {
         let is_able = matches!(step.head, Head::Conv(..) | Head::Depthwise(..) | Head::Product(..));
         let is_hooked = step.made.is_some_and(|made| self.hook(made).is_some());
         match step.links.first() {

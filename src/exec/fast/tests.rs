@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::exec::ValueHook;
-use crate::exec::fast::plan::Head;
+use crate::exec::fast::plan::{Head, Step};
 use crate::graph::testing::{Net, inputs, net};
-use crate::ops::AttrValue;
+use crate::ops::{AttrValue, Lowering};
 
 struct Round;
 
@@ -325,6 +325,64 @@ fn everything_has_a_kernel() {
         let types = inputs(&graph).iter().map(Tensor::ty).collect();
         let plan = fast.plan(types, Keep::Outputs, &Changes::default());
         assert!(plan.steps.iter().all(|step| !matches!(step.head, Head::Reference)));
+    }
+}
+
+#[test]
+fn attention_is_not_copied() {
+    let graph = tokens();
+    let fast = Fast::new(&graph, usize::MAX, &[]);
+    let types = inputs(&graph).iter().map(Tensor::ty).collect();
+    let plan = fast.plan(types, Keep::Outputs, &Changes::default());
+    let is_moved = |step: &&Step| matches!(step.head, Head::Other(Lowering::Permute(_)));
+    let moved = plan.steps.iter().filter(is_moved).map(|step| graph.value_name(step.output));
+    assert_eq!(moved.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// A matrix that does not stay in cache, and a head of one row.
+fn classifier() -> Graph {
+    net(&[("x", &[1, 8, 12, 12])])
+        .weight("w", &[30, 8, 3, 3])
+        .node("Conv", &["x", "w"], "c")
+        .node("Relu", &["c"], "r")
+        .i64s("flat", &[1, -1])
+        .node("Reshape", &["r", "flat"], "f")
+        .weight("fc", &[3000, 100])
+        .weight("fc.b", &[100])
+        .node("Gemm", &["f", "fc", "fc.b"], "logits")
+        .node("Relu", &["logits"], "positive")
+        .outputs(&["positive", "r", "logits"])
+}
+
+#[test]
+fn passes_together_differ_as_each_alone() {
+    let graph = classifier();
+    let types = inputs(&graph).iter().map(Tensor::ty).collect();
+    let fast = Fast::new(&graph, usize::MAX, &[]);
+    let plan = fast.plan(types, Keep::Outputs, &Changes::default());
+    assert_eq!(plan.side_by_side, 0, "the classifier's matrix is large");
+    for graph in [images(), tokens(), classifier()] {
+        let observed: Vec<ValueId> = graph.value_ids().collect();
+        let fast = Fast::new(&graph, usize::MAX, &observed[..observed.len() / 2]);
+        let float = Changes::default();
+        let bases: Vec<Values> = (0..3)
+            .map(|number| {
+                let mut inputs = inputs(&graph);
+                let all = inputs.iter_mut().flat_map(|input| input.slice_mut::<f32>());
+                all.for_each(|x| *x = (*x * (number as f32 + 1.)).sin());
+                fast.run(&inputs, &float, Keep::All).unwrap()
+            })
+            .collect();
+        let bases: Vec<&Values> = bases.iter().collect();
+        let ids = graph.outputs();
+        for changes in choices(&graph) {
+            let together = fast.differences(&bases, &changes, ids, 1);
+            for (base, found) in bases.iter().zip(together) {
+                let alone = fast.rerun(base, &float, &changes, Keep::Outputs).unwrap();
+                let alone = Difference::all(base, &alone, ids, 1);
+                assert_eq!(found.unwrap(), alone, "{:?}", changes.hooks.keys());
+            }
+        }
     }
 }
 

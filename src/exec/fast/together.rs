@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::exec::fast::multiply::multiply_rows;
 use crate::exec::fast::pass::{Pass, Start};
 use crate::exec::fast::pool::Pool;
 use crate::exec::values::{Layout, convert, stored_len};
@@ -17,12 +18,18 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
+    /// Whether a step is run from its head on.
+    fn begins(&self, index: usize) -> bool {
+        self.result.is_ok() && self.starts[index] == Some(Start::Head)
+    }
+
     /// Memory goes from pass to pass.
     fn run(&mut self, steps: Range<usize>, pool: &mut Pool) {
         std::mem::swap(&mut self.pass.pool, pool);
         for index in steps {
             if self.result.is_ok() {
                 self.result = self.pass.run_step(index, self.starts[index]);
+                self.pass.row = None;
                 self.pass.free_read(index, &self.pass.plan.steps[index]);
             }
         }
@@ -45,7 +52,7 @@ impl Member<'_> {
                 return Difference::new(before, &stored.shape, floats, n_parts);
             }
             let mut plain = pool.take(stored_len(&stored.shape, Layout::Plain));
-            convert(floats, &stored.shape, Layout::Plain, &mut plain);
+            convert(floats, &stored.shape, [stored.layout, Layout::Plain], &mut plain);
             let difference = Difference::new(before, &stored.shape, &plain, n_parts);
             pool.give(plain);
             difference
@@ -64,14 +71,28 @@ pub(super) fn run_together<'a>(
     n_parts: usize,
     pool: &mut Pool,
 ) -> Vec<Result<Vec<Difference>, RunError>> {
-    let Some(plan) = passes.first().map(|pass| pass.plan) else { return Vec::new() };
     let member = |pass: Pass<'a>| Member { starts: pass.starts(), pass, result: Ok(()) };
-    let mut members: Vec<Member<'a>> = passes.into_iter().map(member).collect();
-    members.iter_mut().for_each(|member| member.run(0..plan.side_by_side, pool));
-    for index in plan.side_by_side..plan.steps.len() {
+    let n_steps = passes.first().map_or(0, |pass| pass.plan.steps.len());
+    let apart = passes.first().map_or(0, |pass| pass.plan.side_by_side);
+    let mut members: Vec<Member<'a>> = Vec::with_capacity(passes.len());
+    let mut differences = Vec::with_capacity(passes.len());
+    for (pass, base) in passes.into_iter().zip(bases) {
+        let mut member = member(pass);
+        member.run(0..apart, pool);
+        if apart == n_steps {
+            differences.push(member.differences(base, outputs, n_parts, pool));
+        } else {
+            members.push(member);
+        }
+    }
+    for index in apart..n_steps {
+        if members.iter().all(|member| member.begins(index)) {
+            multiply_rows(members.iter_mut().map(|member| &mut member.pass), index);
+        }
         members.iter_mut().for_each(|member| member.run(index..index + 1, pool));
     }
-    let differences =
-        |(member, base): (Member<'a>, &&Values)| member.differences(base, outputs, n_parts, pool);
-    members.into_iter().zip(bases).map(differences).collect()
+    for (member, base) in members.into_iter().zip(bases) {
+        differences.push(member.differences(base, outputs, n_parts, pool));
+    }
+    differences
 }
