@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use super::ConvShape;
 use super::simd::LANES;
 use super::sweep::{Depth, Sweep, first_weight};
 use super::tile::{Blocks, Filters, panels, tiles};
+use super::{Axis, ConvShape};
 
 /// How the input of a convolution lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub enum ConvInput {
 pub struct BlockedConv {
     shape: ConvShape,
     input: ConvInput,
+    /// Positions from one block of channels to the next, in the input and the output.
+    planes: [usize; 2],
     sweep: Sweep,
 }
 
@@ -33,13 +35,30 @@ impl BlockedConv {
             shape.groups == 1
                 || (input == ConvInput::Blocked && (c / shape.groups).is_multiple_of(LANES))
         });
+        let planes = [shape.input_plane(), shape.output_plane()];
+        is_aligned.then(|| BlockedConv::within(shape, input, planes))
+    }
+
+    fn within(shape: &ConvShape, input: ConvInput, planes: [usize; 2]) -> BlockedConv {
         let c_in = shape.c_in / shape.groups;
         let depth = match input {
             ConvInput::Plain => Depth::Plain(c_in),
             ConvInput::Blocked => Depth::Blocked(c_in),
         };
-        let sweep = is_aligned.then(|| Sweep::new(&shape.axes, depth))?;
-        Some(BlockedConv { shape: *shape, input, sweep })
+        let sweep = Sweep::within(&shape.axes, depth, planes[0]);
+        BlockedConv { shape: *shape, input, planes, sweep }
+    }
+
+    /// The same for some rows alone, see [`Axis::part`], of an input and an output
+    /// whose blocks of channels are as many positions apart as `planes` says.
+    pub fn rows(&self, rows: Axis, planes: [usize; 2]) -> BlockedConv {
+        let [depth, _, columns] = self.shape.axes;
+        let shape = ConvShape { axes: [depth, rows, columns], ..self.shape };
+        BlockedConv::within(&shape, self.input, planes)
+    }
+
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
     }
 
     /// How the input has to lie.
@@ -102,7 +121,7 @@ impl BlockedConv {
         mut finish: impl FnMut(&mut [f32], usize),
     ) {
         let ConvShape { batch, groups, c_out, .. } = self.shape;
-        let (plane_in, plane_out) = (self.shape.input_plane(), self.shape.output_plane());
+        let [plane_in, plane_out] = self.planes;
         let x_len = match self.input {
             ConvInput::Plain => self.c_in() * plane_in,
             ConvInput::Blocked => self.c_in().div_ceil(LANES) * plane_in * LANES,
@@ -111,8 +130,8 @@ impl BlockedConv {
         let (step, block) = (plane_out * LANES, self.depth() * LANES);
         let filters = Filters { w, block, bias, clamp };
         for part in 0..batch * groups {
-            let (x, start) = (&x[part * x_len..][..x_len], part * n_blocks * step);
-            let y = &mut y[start..start + n_blocks * step];
+            let (x, start) = (&x[part * x_len..], part * n_blocks * step);
+            let y = &mut y[start..];
             let group = part % groups * n_blocks;
             let filters = Filters {
                 w: &filters.w[group * block..],

@@ -16,6 +16,8 @@ use super::{Axis, ConvShape};
 #[derive(Debug)]
 pub struct BlockedDepthwise {
     shape: ConvShape,
+    /// Positions from one block of channels to the next, in the input and the output.
+    planes: [usize; 2],
     sweep: Sweep,
     /// Whether the input is copied into a frame of zeros first.
     is_framed: bool,
@@ -40,8 +42,23 @@ impl BlockedDepthwise {
             let frame: usize = framed.iter().map(|axis| axis.input).product();
             let is_framed = framed != shape.axes && 4 * LANES * frame <= FRAME_BYTES;
             let axes = if is_framed { &framed } else { &shape.axes };
-            BlockedDepthwise { shape: *shape, sweep: Sweep::new(axes, Depth::Lanes), is_framed }
+            let planes = [shape.input_plane(), shape.output_plane()];
+            let sweep = Sweep::new(axes, Depth::Lanes);
+            BlockedDepthwise { shape: *shape, planes, sweep, is_framed }
         })
+    }
+
+    /// As [`BlockedConv::rows`](super::BlockedConv::rows); `None` for a small input, which is taken as
+    /// a whole.
+    pub fn rows(&self, rows: Axis, planes: [usize; 2]) -> Option<BlockedDepthwise> {
+        let [depth, _, columns] = self.shape.axes;
+        let shape = ConvShape { axes: [depth, rows, columns], ..self.shape };
+        let sweep = Sweep::new(&shape.axes, Depth::Lanes);
+        (!self.is_framed).then_some(BlockedDepthwise { shape, planes, sweep, is_framed: false })
+    }
+
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
     }
 
     /// Elements of `y`.
@@ -77,17 +94,17 @@ impl BlockedDepthwise {
         mut finish: impl FnMut(&mut [f32], usize),
     ) {
         let n_blocks = self.shape.c_in.div_ceil(LANES);
-        let y = &mut y[..self.output_len()];
         let x_len = self.shape.input_plane() * LANES;
         let y_len = self.shape.output_plane() * LANES;
+        let [x_step, y_step] = self.planes.map(|plane| plane * LANES);
         let w_len = self.shape.kernel_plane() * LANES;
         if y_len == 0 {
             return;
         }
         let mut frame = self.is_framed.then(|| Frame::new(&self.shape.axes));
-        for (part, y) in y.chunks_exact_mut(y_len).enumerate() {
+        for part in 0..self.shape.batch * n_blocks {
             let block = part % n_blocks;
-            let x = &x[part * x_len..][..x_len];
+            let (x, y) = (&x[part * x_step..][..x_len], &mut y[part * y_step..][..y_len]);
             let x = frame.as_mut().map_or(x, |frame| frame.fill(x));
             let w = &w[block * w_len..][..w_len];
             let bias = if bias.is_empty() { &[0.; LANES] } else { &bias[block * LANES..] };
@@ -98,7 +115,7 @@ impl BlockedDepthwise {
                     run(Lanes { x, taps, runs, w, bias, clamp, y });
                 }
                 let [start, end] = [band.positions.start, band.positions.end].map(|i| i * LANES);
-                finish(&mut y[start..end], part * y_len + start);
+                finish(&mut y[start..end], part * y_step + start);
             }
         }
     }

@@ -26,6 +26,8 @@ pub(super) enum Depth {
 pub(super) struct Sweep {
     axes: [Axis; 3],
     depth: Depth,
+    /// Positions from one block of input channels to the next.
+    plane: usize,
     pub(super) taps: Vec<Tap>,
     pub(super) bands: Vec<Band>,
 }
@@ -53,7 +55,12 @@ pub(super) fn first_weight(channels: usize, window: usize, block: usize, tap: us
 
 impl Sweep {
     pub(super) fn new(axes: &[Axis; 3], depth: Depth) -> Sweep {
-        let mut sweep = Sweep { axes: *axes, depth, taps: Vec::new(), bands: Vec::new() };
+        Sweep::within(axes, depth, axes.iter().map(|axis| axis.input).product())
+    }
+
+    /// Over an input whose channels, or blocks of them, are `plane` positions apart.
+    pub(super) fn within(axes: &[Axis; 3], depth: Depth, plane: usize) -> Sweep {
+        let mut sweep = Sweep { axes: *axes, depth, plane, taps: Vec::new(), bands: Vec::new() };
         if axes.iter().any(|axis| axis.output == 0) {
             return sweep;
         }
@@ -184,7 +191,7 @@ impl Sweep {
         }
         let begin = self.taps.len();
         let axes = self.axes;
-        let plane: usize = axes.iter().map(|axis| axis.input).product();
+        let plane = self.plane;
         let n_taps: usize = axes.iter().map(|axis| axis.kernel).product();
         let at = |i: usize, j: usize, k: usize| {
             let [i, j, k] = [(i, &a, 0), (j, &b, 1), (k, &c, 2)]

@@ -44,6 +44,21 @@ impl Axis {
         (self.kernel - 1) * self.dilation + 1
     }
 
+    /// The inputs that some of the outputs read, and the axis of these alone.
+    pub fn part(&self, outputs: Range<usize>) -> (Range<usize>, Axis) {
+        let first = outputs.start * self.stride;
+        let end = outputs
+            .len()
+            .checked_sub(1)
+            .map_or(first, |last| first + last * self.stride + self.extent());
+        let [start, end_inside] =
+            [first, end].map(|padded| padded.saturating_sub(self.pads[0]).min(self.input));
+        let pads =
+            [self.pads[0].saturating_sub(first), end.saturating_sub(self.pads[0] + self.input)];
+        let part = Axis { input: end_inside - start, output: outputs.len(), pads, ..*self };
+        (start..end_inside, part)
+    }
+
     /// Whether the window is one element that moves by one, without padding.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.pads == [0, 0] && self.input == self.output
@@ -65,6 +80,29 @@ pub(super) mod tests {
         let room = (input + pads[0] + pads[1]).checked_sub((kernel - 1) * dilation + 1);
         let output = room.map_or(0, |room| room / stride + 1);
         Axis { input, output, kernel, stride, dilation, pads }
+    }
+
+    #[test]
+    fn parts_read_what_the_whole_reads() {
+        for axes in geometries() {
+            for whole in axes {
+                for start in 0..whole.output {
+                    for end in start + 1..=whole.output {
+                        let (inputs, part) = whole.part(start..end);
+                        for (o, k) in
+                            (0..end - start).flat_map(|o| (0..whole.kernel).map(move |k| (o, k)))
+                        {
+                            let source = part.source(o, k).map(|source| source + inputs.start);
+                            assert_eq!(
+                                source,
+                                whole.source(start + o, k),
+                                "{whole:?}, {start}..{end}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Windows of one to three dimensions that differ in all that a kernel may get wrong.

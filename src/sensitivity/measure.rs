@@ -289,12 +289,7 @@ impl<'a> Measurer<'a> {
         Ok((output.len() / batch).max(1))
     }
 
-    fn means(
-        &self,
-        pass: usize,
-        sums: impl Iterator<Item = f64>,
-        per_sample: usize,
-    ) -> Vec<f64> {
+    fn means(&self, pass: usize, sums: impl Iterator<Item = f64>, per_sample: usize) -> Vec<f64> {
         let means = sums.map(|sum| sum / per_sample as f64);
         means.take(self.setup.feed.n_samples_in(pass)).collect()
     }

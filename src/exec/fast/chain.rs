@@ -174,6 +174,11 @@ impl Chain<'_> {
     /// What the slots take.
     pub(super) const SLOT_LEN: usize = PIECE;
 
+    /// The memory that it was given.
+    pub(super) fn into_slots(self) -> impl Iterator<Item = Buffer> {
+        self.slots.into_iter().chain([self.gathered])
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.links.is_empty() && self.first_hook.is_none()
     }

@@ -354,7 +354,8 @@ impl<'a> Grouping<'a> {
                 Lowering::Product(product) => {
                     let (a, b) = (node.input(0)?, node.input(1)?);
                     let layouts = [a, b].map(|x| if x == value { layout } else { Layout::Plain });
-                    let shapes = [&self.ty(a)?.shape[..], &self.ty(b)?.shape, &self.ty(made)?.shape];
+                    let shapes =
+                        [&self.ty(a)?.shape[..], &self.ty(b)?.shape, &self.ty(made)?.shape];
                     let layouts = [layouts[0], layouts[1], Layout::Plain];
                     Multiply::new(product, None, shapes, layouts).map(|_| true)
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::exec::fast::chain::{Chain, Floats};
 use crate::exec::fast::pass::Pass;
-use crate::exec::fast::plan::{Filters, Head, Norm, Step};
+use crate::exec::fast::plan::{Head, Norm, Step};
 use crate::exec::prepared::Form;
 use crate::exec::values::{Layout, image};
 use crate::graph::ValueId;
@@ -32,18 +32,12 @@ impl Pass<'_> {
         match &step.head {
             Head::Reference => unreachable!("a pass evaluates these itself"),
             Head::Load | Head::Relabel(_) => load(&x, y, chain),
-            Head::Conv(conv, filters) => {
-                let form = match conv.input() {
-                    ConvInput::Plain => Form::PlainFilters,
-                    ConvInput::Blocked => Form::BlockedFilters(filters.groups),
-                };
-                let w = self.packed(filters.w, form, |w| conv.pack(w));
-                let bias = self.bias(filters);
+            Head::Conv(conv, _) => {
+                let (w, bias) = self.filters(step);
                 conv.run(&x, &w, &bias, clamp, y, |part, at| chain.apply(part, at));
             }
-            Head::Depthwise(conv, filters) => {
-                let w = self.packed(filters.w, Form::DepthwiseFilters, |w| conv.pack(w));
-                let bias = self.bias(filters);
+            Head::Depthwise(conv, _) => {
+                let (w, bias) = self.filters(step);
                 conv.run(&x, &w, &bias, clamp, y, |part, at| chain.apply(part, at));
             }
             Head::Product(product) => self.multiply(step, product, clamp, chain, y, scratch),
@@ -84,8 +78,23 @@ impl Pass<'_> {
         })
     }
 
-    fn bias(&self, filters: &Filters) -> Floats<'_> {
-        filters.bias.map_or(Floats::Borrowed(&[]), |bias| Floats::Shared(self.filled_up(bias)))
+    /// The filters of a convolution, packed, and its bias.
+    pub(super) fn filters(&self, step: &Step) -> (Arc<Buffer>, Floats<'_>) {
+        let (w, filters) = match &step.head {
+            Head::Conv(conv, filters) => {
+                let form = match conv.input() {
+                    ConvInput::Plain => Form::PlainFilters,
+                    ConvInput::Blocked => Form::BlockedFilters(filters.groups),
+                };
+                (self.packed(filters.w, form, |w| conv.pack(w)), filters)
+            }
+            Head::Depthwise(conv, filters) => {
+                (self.packed(filters.w, Form::DepthwiseFilters, |w| conv.pack(w)), filters)
+            }
+            _ => unreachable!("only convolutions have filters"),
+        };
+        let bias = filters.bias.map(|bias| Floats::Shared(self.filled_up(bias)));
+        (w, bias.unwrap_or(Floats::Borrowed(&[])))
     }
 
     fn other(&self, step: &Step, lowering: &Lowering, x: &[f32], y: &mut [f32]) {

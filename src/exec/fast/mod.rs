@@ -13,6 +13,7 @@ mod pass;
 mod plan;
 mod pool;
 mod step;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -24,7 +25,9 @@ use crate::exec::fast::plan::{Plan, Visible};
 use crate::exec::fast::pool::Pools;
 use crate::exec::fast::together::run_together;
 use crate::exec::reference::check_inputs;
-use crate::exec::{Changes, Difference, Engine, Keep, Prepared, Reference, RunError, Values, Visit};
+use crate::exec::{
+    Changes, Difference, Engine, Keep, Prepared, Reference, RunError, Values, Visit,
+};
 use crate::graph::{Graph, ValueId, infer};
 use crate::tensor::{Tensor, TensorType};
 
@@ -92,8 +95,9 @@ impl<'g> Fast<'g> {
         let types = infer(self.graph, &key.inputs);
         // What is observed is never hidden, or a pass that keeps it would round differently.
         let seen = key.hooked.iter().chain(&self.observed).copied().collect();
-        let mut visible = Visible { seen, ..Visible::default() };
-        if key.keep == Keep::All {
+        let is_kept = key.keep == Keep::All;
+        let mut visible = Visible { seen, is_kept, ..Visible::default() };
+        if is_kept {
             visible.stored.extend(self.observed.iter().copied());
         }
         let plan = Arc::new(Plan::new(self.graph, &types, &visible, self.limit_bytes));

@@ -1,11 +1,13 @@
 //! [`Pass`]: one run of a plan, from the inputs on or from what is changed.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::exec::fast::Fast;
 use crate::exec::fast::chain::Link;
 use crate::exec::fast::plan::{Head, Plan, Step};
 use crate::exec::fast::pool::Pool;
+use crate::exec::fast::strip::Strip;
 use crate::exec::prepared::Prepared;
 use crate::exec::reference::hooked;
 use crate::exec::values::Stored;
@@ -96,24 +98,45 @@ impl<'a> Pass<'a> {
     /// All steps of the plan, in order.
     fn run_steps(&mut self, mut visit: Option<Visit<'_>>) -> Result<(), RunError> {
         let starts = self.starts();
-        for (index, (step, start)) in self.plan.steps.iter().zip(starts).enumerate() {
-            self.run_step(index, start)?;
+        let mut next = 0;
+        while next < self.plan.steps.len() {
+            let done = self.run_next(next..self.plan.steps.len(), &starts)?;
             if let Some(visit) = &mut visit {
-                self.made(step).for_each(|made| self.show(made, visit));
+                let made = self.plan.steps[done.clone()].iter().flat_map(|step| self.made(step));
+                made.for_each(|made| self.show(made, visit));
             }
-            self.free_read(index, step);
+            self.free_read(done.clone());
+            next = done.end;
         }
         Ok(())
     }
 
-    pub(super) fn run_step(&mut self, index: usize, start: Option<Start>) -> Result<(), RunError> {
-        let step = &self.plan.steps[index];
-        match start {
+    /// Runs the first of some steps, or the strip that begins with it; returns which steps it ran.
+    pub(super) fn run_next(
+        &mut self,
+        steps: Range<usize>,
+        starts: &[Option<Start>],
+    ) -> Result<Range<usize>, RunError> {
+        let plan = self.plan;
+        let is_next = |strip: &&Strip| {
+            let is_whole =
+                |starts: &[Option<Start>]| starts.iter().all(|s| *s == Some(Start::Head));
+            strip.steps.start == steps.start
+                && strip.steps.end <= steps.end
+                && is_whole(&starts[strip.steps.clone()])
+        };
+        if let Some(strip) = plan.strips.iter().find(is_next) {
+            self.run_strip(strip);
+            return Ok(strip.steps.clone());
+        }
+        let index = steps.start;
+        let step = &plan.steps[index];
+        match starts[index] {
             Some(_) if matches!(step.head, Head::Reference) => self.evaluate(step)?,
             Some(start) => self.execute(index, step, start),
             None => {}
         }
-        Ok(())
+        Ok(index..index + 1)
     }
 
     /// What is kept of a pass that ran all steps.
@@ -142,13 +165,16 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Frees what no later step reads.
-    pub(super) fn free_read(&mut self, index: usize, step: &Step) {
-        for value in step.operands() {
-            if self.plan.last_reader[value.index()] == Some(index) {
-                let converted = std::mem::take(&mut self.converted[value.index()]);
-                let dead = converted.into_iter().chain(self.take_dead(value));
-                dead.for_each(|stored| self.pool.reclaim(stored));
+    /// Frees what no step reads any more after some.
+    pub(super) fn free_read(&mut self, steps: Range<usize>) {
+        let plan = self.plan;
+        for index in steps {
+            for value in plan.steps[index].operands() {
+                if plan.last_reader[value.index()] == Some(index) {
+                    let converted = std::mem::take(&mut self.converted[value.index()]);
+                    let dead = converted.into_iter().chain(self.take_dead(value));
+                    dead.for_each(|stored| self.pool.reclaim(stored));
+                }
             }
         }
     }

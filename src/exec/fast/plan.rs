@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::exec::fast::chain::Link;
 use crate::exec::fast::group::Grouping;
 use crate::exec::fast::multiply::Multiply;
-use crate::exec::values::Layout;
+use crate::exec::fast::strip::Strip;
+use crate::exec::values::{Layout, stored_len};
 use crate::graph::{Graph, NodeId, Types, ValueId};
 use crate::kernels::{BlockedConv, BlockedDepthwise, ConvInput};
 use crate::ops::Lowering;
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     /// The step from which on several passes are better run side by side: what they hold is small then,
     /// and the constants, which all of them read, are not.
     pub(super) side_by_side: usize,
+    /// Steps that are run a few rows at a time, in order.
+    pub(super) strips: Vec<Strip>,
 }
 
 /// The most that a value may take where passes run side by side: half of a usual second-level cache.
@@ -93,6 +96,8 @@ pub(super) struct Visible {
     pub(super) stored: BTreeSet<ValueId>,
     /// Values that may be changed: none of them is hidden.
     pub(super) seen: BTreeSet<ValueId>,
+    /// Whether what steps make stays after the pass.
+    pub(super) is_kept: bool,
 }
 
 impl Plan {
@@ -104,7 +109,16 @@ impl Plan {
             step.operands().for_each(|value| last_reader[value.index()] = Some(index));
         }
         let side_by_side = side_by_side(graph, types, &steps);
-        Plan { steps, known, last_reader, is_hidden, side_by_side }
+        let mut n_readers = vec![0; graph.n_values()];
+        let read = steps.iter().flat_map(Step::operands);
+        read.for_each(|value| n_readers[value.index()] += 1);
+        let strips = Strip::all(&steps, |index| {
+            let made = steps[index].output;
+            let is_stored = graph.is_output(made) || visible.stored.contains(&made);
+            let is_apart = index + 1 < side_by_side && !visible.is_kept;
+            n_readers[made.index()] == 1 && !is_stored && is_apart
+        });
+        Plan { steps, known, last_reader, is_hidden, side_by_side, strips }
     }
 }
 
@@ -127,6 +141,11 @@ impl Step {
     /// All that the head and the links read.
     pub(super) fn operands(&self) -> impl Iterator<Item = ValueId> {
         self.reads.iter().copied().chain(self.links.iter().filter_map(Link::operand))
+    }
+
+    /// Elements of the result as it is stored; 0 where an operator's own evaluation makes it.
+    pub(super) fn made_len(&self) -> usize {
+        if matches!(self.head, Head::Reference) { 0 } else { stored_len(&self.shape, self.layout) }
     }
 
     /// The layout that the head wants of a value that it reads.

@@ -96,33 +96,19 @@ impl Pass<'_> {
                 reads.for_each(|(index, &value)| self.ensure(value, step.wanted(index)));
             }
         }
-        for link in &step.links[first..] {
-            if let Action::Zip(_, Operand::Whole(value), _) = link.action {
-                self.ensure(value, step.layout);
-            }
-        }
+        self.ensure_operands(step, first);
         let taken = if source.is_none() { self.take_read(index, step) } else { None };
         let is_in_place = taken.is_some();
         let len = stored_len(&step.shape, step.layout);
         let mut y = taken.unwrap_or_else(|| self.pool.take(len));
         let scratch_len = self.scratch_len(step);
         let mut scratch = self.pool.take(if source.is_some() { 0 } else { scratch_len });
-        let mut slots: Vec<Buffer> =
-            (1..step.n_slots).map(|_| self.pool.take(Chain::SLOT_LEN)).collect();
-        slots.push(self.pool.take(Chain::SLOT_LEN));
-        let slots = {
-            let (clamp, n_clamped) = match source {
-                None => self.clamp(step),
-                Some(_) => (UNBOUNDED, 0),
+        let slots = self.take_slots(step);
+        let slots: Vec<Buffer> = {
+            let (clamp, mut chain) = match source {
+                None => self.chain_of_head(step, slots),
+                Some(source) => (UNBOUNDED, self.chain(step, first, slots, Some(source))),
             };
-            let mut chain = self.chain(step, first + n_clamped, slots);
-            // A hook on what the links begin with.
-            let begin = match (source, n_clamped) {
-                (Some(source), _) => Some(source),
-                (None, 0) => step.made,
-                (None, n_clamped) => Some(step.links[n_clamped - 1].made),
-            };
-            chain.first_hook = begin.and_then(|begin| self.hook(begin));
             match source {
                 Some(source) => {
                     let x = self.floats(source, step.layout);
@@ -131,14 +117,40 @@ impl Pass<'_> {
                 None if is_in_place => in_place(step, &mut y, &mut chain),
                 None => self.head(step, clamp, &mut chain, &mut y, &mut scratch),
             }
-            let Chain { mut slots, gathered, .. } = chain;
-            slots.push(gathered);
-            slots
+            chain.into_slots().collect()
         };
         slots.into_iter().chain([scratch]).for_each(|buffer| self.pool.give(buffer));
         let data = Data::Floats(Arc::new(y));
         let stored = Stored { shape: step.shape.clone(), layout: step.layout, data };
         self.fresh[step.output.index()] = Some(stored);
+    }
+
+    /// The operands of the links from `first` on that lie as the step's values do.
+    pub(super) fn ensure_operands(&mut self, step: &Step, first: usize) {
+        for link in &step.links[first..] {
+            if let Action::Zip(_, Operand::Whole(value), _) = link.action {
+                self.ensure(value, step.layout);
+            }
+        }
+    }
+
+    /// What the links of a step need besides its result.
+    pub(super) fn take_slots(&mut self, step: &Step) -> Vec<Buffer> {
+        (0..step.n_slots).map(|_| self.pool.take(Chain::SLOT_LEN)).collect()
+    }
+
+    /// The bounds that a kernel applies itself, and the links behind it.
+    pub(super) fn chain_of_head<'p>(
+        &'p self,
+        step: &'p Step,
+        slots: Vec<Buffer>,
+    ) -> ([f32; 2], Chain<'p>) {
+        let (clamp, n_clamped) = self.clamp(step);
+        let begin = match n_clamped {
+            0 => step.made,
+            n_clamped => Some(step.links[n_clamped - 1].made),
+        };
+        (clamp, self.chain(step, n_clamped, slots, begin))
     }
 
     /// The memory of what a head reads, if the head can work in place and nothing else needs it.
@@ -198,15 +210,22 @@ impl Pass<'_> {
         }
     }
 
-    /// The links from `first` on with their operands; the last of `slots` is for gathering.
-    fn chain<'p>(&'p self, step: &'p Step, first: usize, mut slots: Vec<Buffer>) -> Chain<'p> {
+    /// The links from `first` on with their operands, which begin with a value; the last of `slots` is
+    /// for gathering.
+    fn chain<'p>(
+        &'p self,
+        step: &'p Step,
+        first: usize,
+        mut slots: Vec<Buffer>,
+        begin: Option<ValueId>,
+    ) -> Chain<'p> {
         let gathered = slots.pop().unwrap_or_default();
         let links = &step.links[first..];
         Chain {
             links,
             bound: links.iter().map(|link| self.bind(step, link)).collect(),
             hooks: links.iter().map(|link| self.hook(link.made)).collect(),
-            first_hook: None,
+            first_hook: begin.and_then(|begin| self.hook(begin)),
             slots,
             gathered,
         }

@@ -386,6 +386,62 @@ fn passes_together_differ_as_each_alone() {
     }
 }
 
+/// Wide convolutions with a depthwise one between them, as [kernel, stride, dilation, pads of rows].
+fn bottleneck([kernel, stride, dilation, top, bottom]: [i64; 5]) -> Graph {
+    let pads = ints(&[top, kernel / 2, bottom, kernel / 2]);
+    let window = kernel as usize;
+    net(&[("x", &[1, 3, 67, 61])])
+        .weight("w0", &[20, 3, 3, 3])
+        .node("Conv", &["x", "w0"], "stem")
+        .weight("w1", &[60, 20, 1, 1])
+        .weight("b1", &[60])
+        .node("Conv", &["stem", "w1", "b1"], "wide")
+        .node("Relu", &["wide"], "wide.r")
+        .weight("w2", &[60, 1, window, window])
+        .node("Conv", &["wide.r", "w2"], "deep")
+        .attr("group", AttrValue::Int(60))
+        .attr("strides", ints(&[stride, stride]))
+        .attr("dilations", ints(&[dilation, dilation]))
+        .attr("pads", pads)
+        .node("HardSwish", &["deep"], "deep.h")
+        .weight("w3", &[20, 60, 1, 1])
+        .node("Conv", &["deep.h", "w3"], "narrow")
+        .node("GlobalAveragePool", &["narrow"], "mean")
+        .node("Mul", &["narrow", "mean"], "y")
+        .outputs(&["y"])
+}
+
+#[test]
+fn strips_do_not_change_a_bit() {
+    let windows = [
+        [3, 1, 1, 1, 1],
+        [3, 2, 1, 0, 1],
+        [5, 2, 1, 2, 2],
+        [5, 1, 1, 4, 3],
+        [3, 1, 4, 6, 2],
+        [1, 3, 1, 0, 0],
+        [2, 3, 2, 5, 7],
+    ];
+    for window in windows {
+        let graph = bottleneck(window);
+        let fast = Fast::new(&graph, usize::MAX, &[]);
+        let inputs = inputs(&graph);
+        let types = inputs.iter().map(Tensor::ty).collect();
+        let plan = fast.plan(types, Keep::Outputs, &Changes::default());
+        assert!(!plan.strips.is_empty(), "{window:?}");
+        let base = fast.run(&inputs, &Changes::default(), Keep::All).unwrap();
+        for changes in
+            [Changes::default(), changes(&graph, |i| i % 2 == 0), changes(&graph, |_| true)]
+        {
+            let whole = fast.run(&inputs, &changes, Keep::All).unwrap();
+            let strips = fast.run(&inputs, &changes, Keep::Outputs).unwrap();
+            assert!(outputs(&graph, &strips) == outputs(&graph, &whole), "{window:?}");
+            let again = fast.rerun(&base, &Changes::default(), &changes, Keep::Outputs).unwrap();
+            assert!(outputs(&graph, &again) == outputs(&graph, &whole), "{window:?}");
+        }
+    }
+}
+
 /// What `simplify` leaves alone because the result would be large.
 #[test]
 fn operators_on_constants() {

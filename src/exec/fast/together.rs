@@ -24,14 +24,17 @@ impl Member<'_> {
     }
 
     /// Memory goes from pass to pass.
-    fn run(&mut self, steps: Range<usize>, pool: &mut Pool) {
+    fn run(&mut self, mut steps: Range<usize>, pool: &mut Pool) {
         std::mem::swap(&mut self.pass.pool, pool);
-        for index in steps {
-            if self.result.is_ok() {
-                self.result = self.pass.run_step(index, self.starts[index]);
-                self.pass.row = None;
-                self.pass.free_read(index, &self.pass.plan.steps[index]);
+        while self.result.is_ok() && !steps.is_empty() {
+            match self.pass.run_next(steps.clone(), &self.starts) {
+                Ok(done) => {
+                    steps.start = done.end;
+                    self.pass.free_read(done);
+                }
+                Err(error) => self.result = Err(error),
             }
+            self.pass.row = None;
         }
         std::mem::swap(&mut self.pass.pool, pool);
     }
