@@ -432,6 +432,18 @@ impl Tensor {
             _ => None,
         }
     }
+
+    /// Elements of the types that operators calculate with as `f64`, exact but for integers beyond 2^53;
+    /// `None` for others.
+    pub fn to_f64(&self) -> Option<Vec<f64>> {
+        let integers = || Some(self.to_i64()?.into_iter().map(|x| x as f64).collect());
+        match self.dtype() {
+            DType::F64 => Some(self.slice::<f64>().to_vec()),
+            DType::U64 => Some(self.slice::<u64>().iter().map(|&x| x as f64).collect()),
+            dtype if dtype.is_float() => Some(self.to_f32()?.into_iter().map(f64::from).collect()),
+            _ => integers(),
+        }
+    }
 }
 
 /// Equal type, shape and elements; NaN is not equal to NaN.
@@ -485,6 +497,11 @@ mod tests {
             Some(vec![-8, 7])
         );
         assert_eq!(Tensor::scalar(1.5_f64).to_f32(), Some(vec![1.5]));
+        assert_eq!(Tensor::scalar(0.1_f64).to_f64(), Some(vec![0.1]));
+        assert_eq!(Tensor::scalar(0.5_f32).to_f64(), Some(vec![0.5]));
+        assert_eq!(Tensor::scalar(u64::MAX).to_f64(), Some(vec![2_f64.powi(64)]));
+        assert_eq!(Tensor::scalar(-3_i32).to_f64(), Some(vec![-3.]));
+        assert_eq!(Tensor::scalar(true).to_f64(), None);
     }
 
     #[test]

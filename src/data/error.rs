@@ -111,6 +111,18 @@ pub enum DataError {
     #[error("`{}` has no label for sample `{sample}`", path.display())]
     NoLabel { path: PathBuf, sample: String },
 
+    #[error("`{}` is {found}, expected {expected}", path.display())]
+    LabelArray { path: PathBuf, found: TensorType, expected: &'static str },
+
+    #[error("`{}`, row {row}: found `{found}`, expected {expected}", path.display())]
+    LabelRow { path: PathBuf, row: usize, found: String, expected: &'static str },
+
+    #[error("`{}` has the arrays {}, expected one", path.display(), Quoted(found))]
+    NotOneArray { path: PathBuf, found: Vec<String> },
+
+    #[error("`{}` and `{}` are labels of one sample, expected one", first.display(), second.display())]
+    TwoLabels { first: PathBuf, second: PathBuf },
+
     #[error("mask `{}` {problem}", path.display())]
     Mask { path: PathBuf, problem: String },
 }

@@ -4,26 +4,34 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::data::folder::{self, Entry};
-use crate::data::{DataError, Mask, SampleKey, csv};
+use crate::data::folder::{self, Entry, Files};
+use crate::data::label_numbers::{self, Numbers};
+use crate::data::stored::StoredArray;
+use crate::data::{DataError, Mask, SampleKey, Target};
 
 /// The right answer for one sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Label {
     /// An index into the network's classes.
     Class(usize),
+    /// A finite number.
+    Real(f64),
     /// A class for every pixel.
     Mask(Mask),
+    /// A whole output.
+    Target(Target),
 }
 
 /// What a metric compares with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelKind {
     Class,
+    Real,
     Mask,
+    Target,
 }
 
-/// Labels of a data set; masks stay in their files until they are asked for.
+/// Labels of a data set; masks and targets stay in their files until they are asked for.
 #[derive(Debug)]
 pub struct Labels {
     path: PathBuf,
@@ -32,46 +40,71 @@ pub struct Labels {
 
 #[derive(Debug)]
 enum Source {
-    Files(BTreeMap<String, usize>),
-    Rows(BTreeMap<usize, usize>),
+    Numbers(Numbers),
     /// The names of the subfolders, in the order of their classes.
     Folders(Vec<String>),
     Masks(BTreeMap<String, PathBuf>),
+    Targets(BTreeMap<String, PathBuf>),
+    TargetRows(StoredArray),
 }
 
 impl Labels {
-    /// Classes from a CSV file (`file,label` or `row,label`) or, if `path` is a folder, from the names
-    /// of its subfolders in their order; masks from a folder of PNG files.
+    /// Of classes and reals: a CSV file (`file,label` or `row,label`), an array, or for classes a
+    /// folder whose subfolders are the classes in the order of their names. Of masks: a folder of PNG
+    /// files. Of targets: a folder of images or arrays, or one array whose rows are the samples.
     pub fn open(path: &Path, kind: LabelKind) -> Result<Labels, DataError> {
         let metadata = fs::metadata(path).map_err(|source| DataError::read(path, source))?;
+        let is_array = metadata.is_file() && StoredArray::is_array(path);
         let source = match kind {
             LabelKind::Class if metadata.is_dir() => Source::Folders(subfolders(path)?),
-            LabelKind::Class => read_csv(path)?,
+            LabelKind::Real if metadata.is_dir() => {
+                let problem = "is a folder, expected a CSV file or an array of numbers".to_owned();
+                return Err(DataError::Option { flag: "--labels", problem });
+            }
+            LabelKind::Class | LabelKind::Real if is_array => {
+                Source::Numbers(label_numbers::read_array(path, kind)?)
+            }
+            LabelKind::Class | LabelKind::Real => {
+                Source::Numbers(label_numbers::read_csv(path, kind)?)
+            }
             LabelKind::Mask => Source::Masks(masks(path)?),
+            LabelKind::Target if is_array => Source::TargetRows(rows(path)?),
+            LabelKind::Target => Source::Targets(targets(path)?),
         };
         Ok(Labels { path: path.to_owned(), source })
     }
 
+    /// Where they were opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// # Errors
-    /// If there is no label for the sample, or its mask cannot be read.
+    /// If there is no label for the sample, or its mask or target cannot be read.
     pub fn get(&self, key: &SampleKey) -> Result<Label, DataError> {
         let file = key.file.as_deref();
-        let class = match &self.source {
-            Source::Files(labels) => file.and_then(|file| labels.get(file)).copied(),
-            Source::Rows(labels) => labels.get(&key.row).copied(),
+        let label = match &self.source {
+            Source::Numbers(numbers) => numbers.get(key),
             Source::Folders(folders) => {
                 let folder = file.and_then(|file| file.split_once('/')).map(|(folder, _)| folder);
-                folder.and_then(|folder| folders.iter().position(|name| name == folder))
+                let class =
+                    folder.and_then(|folder| folders.iter().position(|name| name == folder));
+                class.map(Label::Class)
             }
             Source::Masks(masks) => {
-                if let Some(path) = file.and_then(|file| masks.get(stem(file))) {
-                    return Mask::read(path).map(Label::Mask);
-                }
-                None
+                let path = file.and_then(|file| masks.get(stem(file)));
+                path.map(|path| Mask::read(path).map(Label::Mask)).transpose()?
+            }
+            Source::Targets(targets) => {
+                let path = file.and_then(|file| targets.get(stem(file)));
+                path.map(|path| Target::read(path).map(Label::Target)).transpose()?
+            }
+            Source::TargetRows(array) => {
+                let row = (key.row < array.ty.shape[0]).then(|| array.read(Some(key.row)));
+                row.transpose()?.map(|row| Label::Target(Target::array(row)))
             }
         };
-        class
-            .map(Label::Class)
+        label
             .ok_or_else(|| DataError::NoLabel { path: self.path.clone(), sample: key.name.clone() })
     }
 }
@@ -90,13 +123,45 @@ fn subfolders(path: &Path) -> Result<Vec<String>, DataError> {
 }
 
 fn masks(path: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
-    let files = folder::walk(path)?.into_iter().filter(|file| file.extension() == "png");
-    let masks: BTreeMap<String, PathBuf> =
-        files.map(|file| (stem(&file.name).to_owned(), file.path)).collect();
-    if masks.is_empty() {
+    let mut files = folder::walk(path)?;
+    files.retain(|file| file.extension() == "png");
+    if files.is_empty() {
         return Err(DataError::NoSamples { path: path.to_owned() });
     }
-    Ok(masks)
+    by_stem(files)
+}
+
+fn targets(path: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    match folder::find(path)? {
+        Files::Images(files) | Files::Arrays(files) => by_stem(files),
+        Files::Pbs(_) => {
+            let problem =
+                "is a folder of `.pb` files, expected images, `.npy` or `.npz`".to_owned();
+            Err(DataError::Option { flag: "--labels", problem })
+        }
+    }
+}
+
+/// The only array of a file, a target in each row.
+fn rows(path: &Path) -> Result<StoredArray, DataError> {
+    let array = StoredArray::only(path)?;
+    if array.ty.shape.is_empty() {
+        let (path, found) = (path.to_owned(), array.ty);
+        return Err(DataError::LabelArray { path, found, expected: "a target in each row" });
+    }
+    Ok(array)
+}
+
+/// Samples are told by their relative paths without extension: `a.png` may belong to `a.jpg`.
+fn by_stem(files: Vec<Entry>) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let mut paths = BTreeMap::new();
+    for file in files {
+        let stem = stem(&file.name).to_owned();
+        if let Some(first) = paths.insert(stem, file.path.clone()) {
+            return Err(DataError::TwoLabels { first, second: file.path });
+        }
+    }
+    Ok(paths)
 }
 
 /// A relative path without its extension.
@@ -105,91 +170,35 @@ fn stem(file: &str) -> &str {
     file[name_at..].rfind('.').map_or(file, |dot| &file[..name_at + dot])
 }
 
-fn read_csv(path: &Path) -> Result<Source, DataError> {
-    let text = fs::read_to_string(path).map_err(|source| DataError::read(path, source))?;
-    let fail = |line, problem| DataError::Csv { path: path.to_owned(), line, problem };
-    let records =
-        csv::parse(&text).map_err(|line| fail(line, "a quote is not closed".to_owned()))?;
-    let header = records.first().map_or(&[][..], |(_, fields)| &fields[..]);
-    let column = |name: &str| header.iter().position(|field| field.trim() == name);
-    let (Some(label), file, row) = (column("label"), column("file"), column("row")) else {
-        let problem = format!(
-            "found the header `{}`, expected `file,label` or `row,label`",
-            header.join(",")
-        );
-        return Err(fail(1, problem));
-    };
-    let (mut files, mut rows) = (BTreeMap::new(), BTreeMap::new());
-    for (line, fields) in &records[1..] {
-        let integer = |at: usize| {
-            let text = fields.get(at).map_or("", |field| field.trim());
-            text.parse::<usize>().map_err(|_| {
-                let name = &header[at];
-                fail(*line, format!("found `{text}` as `{name}`, expected a whole number"))
-            })
-        };
-        let class = integer(label)?;
-        let earlier = match (file, row) {
-            (Some(at), _) => {
-                let name = fields.get(at).map_or("", |field| field.trim());
-                files.insert(name.trim_start_matches("./").to_owned(), class)
-            }
-            (None, Some(at)) => rows.insert(integer(at)?, class),
-            (None, None) => {
-                return Err(fail(1, "the header has neither `file` nor `row`".to_owned()));
-            }
-        };
-        if earlier.is_some() {
-            return Err(fail(*line, "this sample has a label already".to_owned()));
-        }
-    }
-    Ok(if file.is_some() { Source::Files(files) } else { Source::Rows(rows) })
-}
-
 #[cfg(test)]
 mod tests {
+    use ndarray::array;
+    use ndarray_npy::write_npy;
+
     use super::*;
+    use crate::tensor::Tensor;
 
     fn key(file: Option<&str>, row: usize) -> SampleKey {
         let name = file.map_or_else(|| format!("x.npy[{row}]"), str::to_owned);
         SampleKey { name, file: file.map(str::to_owned), row }
     }
 
-    fn csv(text: &str) -> Result<Labels, DataError> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("labels.csv");
-        fs::write(&path, text).unwrap();
-        Labels::open(&path, LabelKind::Class)
-    }
-
     #[test]
     fn from_csv() {
-        let labels = csv("file,label,text\na/b.png,3,\"x, y\"\n").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("labels.csv");
+        fs::write(&path, "file,label\na/b.png,3\n").unwrap();
+        let labels = Labels::open(&path, LabelKind::Class).unwrap();
         assert_eq!(labels.get(&key(Some("a/b.png"), 9)).unwrap(), Label::Class(3));
         let error = labels.get(&key(Some("c.png"), 0)).unwrap_err().to_string();
         assert!(error.ends_with("has no label for sample `c.png`"), "{error}");
-        let labels = csv("row,label\n0,1\n1,0\n").unwrap();
-        assert_eq!(labels.get(&key(None, 1)).unwrap(), Label::Class(0));
-        assert!(labels.get(&key(None, 2)).is_err());
-    }
-
-    #[test]
-    fn refusals() {
-        let cases = [
-            (
-                "file,class\n",
-                "line 1: found the header `file,class`, expected `file,label` or `row,label`",
-            ),
-            ("", "line 1: found the header ``, expected `file,label` or `row,label`"),
-            ("file,label\na,cat\n", "line 2: found `cat` as `label`, expected a whole number"),
-            ("row,label\n1,-1\n", "line 2: found `-1` as `label`, expected a whole number"),
-            ("file,label\na,1\na,2\n", "line 3: this sample has a label already"),
-            ("file,label\n\"a,1\n", "line 2: a quote is not closed"),
-        ];
-        for (text, message) in cases {
-            let error = csv(text).unwrap_err().to_string();
-            assert!(error.ends_with(message), "{error}");
-        }
+        let labels = Labels::open(&path, LabelKind::Real).unwrap();
+        assert_eq!(labels.get(&key(Some("a/b.png"), 9)).unwrap(), Label::Real(3.));
+        let error = Labels::open(dir.path(), LabelKind::Real).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is a folder, expected a CSV file or an array of numbers"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -214,5 +223,47 @@ mod tests {
             panic!("not a mask")
         };
         assert_eq!((mask.size, mask.classes), ([1, 2], vec![0, 255]));
+    }
+
+    #[test]
+    fn from_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let image = image::GrayImage::from_raw(2, 1, vec![0, 255]).unwrap();
+        for folder in ["images/x", "arrays", "twice"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        image.save(at("images/x/a.bmp")).unwrap();
+        write_npy(at("arrays/a.npy"), &array![3_f32]).unwrap();
+        write_npy(at("rows.npy"), &array![[1_f32, 2.], [3., 4.]]).unwrap();
+        write_npy(at("one.npy"), &ndarray::arr0(1_f32)).unwrap();
+        image.save(at("twice/a.bmp")).unwrap();
+        image.save(at("twice/a.png")).unwrap();
+        let target = |path: &str, key: &SampleKey| {
+            let labels = Labels::open(&at(path), LabelKind::Target)?;
+            labels.get(key).map(|label| match label {
+                Label::Target(target) => target.to_string(),
+                other => panic!("{other:?}"),
+            })
+        };
+        let found = target("images", &key(Some("x/a.jpg"), 0)).unwrap();
+        assert_eq!(found, "an image of 1x2 (height x width)");
+        assert_eq!(target("arrays", &key(Some("a.png"), 0)).unwrap(), "float32 [1]");
+        let labels = Labels::open(&at("rows.npy"), LabelKind::Target).unwrap();
+        let row = Target::array(Tensor::from(array![3_f32, 4.]));
+        assert_eq!(labels.get(&key(None, 1)).unwrap(), Label::Target(row));
+        let fails = |path: &str, key: &SampleKey, message: &str| {
+            let error = target(path, key).unwrap_err().to_string();
+            assert!(
+                error.replace(dir.path().to_str().unwrap(), "TMP").contains(message),
+                "{error}"
+            );
+        };
+        let first = key(None, 0);
+        fails("rows.npy", &key(None, 2), "`TMP/rows.npy` has no label for sample `x.npy[2]`");
+        fails("images", &first, "`TMP/images` has no label for sample `x.npy[0]`");
+        fails("twice", &first, "`TMP/twice/a.bmp` and `TMP/twice/a.png` are labels of one sample");
+        fails("one.npy", &first, "`TMP/one.npy` is float32 [], expected a target in each row");
+        fails(".", &first, "holds 3 images, 3 `.npy` or `.npz` files");
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod feed;
 mod folder;
 mod images;
+mod label_numbers;
 mod labels;
 mod mask;
 mod noise;
@@ -29,6 +30,7 @@ mod preprocess;
 mod resize;
 mod source;
 mod stored;
+mod target;
 mod whole;
 
 pub use archive::npz_bytes;
@@ -42,6 +44,7 @@ pub use options::{
     Channels, Crop, Filter, ImageOptions, Pad, ParseOptionError, PerChannel, Preset, Resize,
 };
 pub use preprocess::{Layout, Preprocessing};
+pub use target::Target;
 pub use whole::{NpzError, read_inputs};
 
 /// What a network takes as one input.

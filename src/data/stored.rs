@@ -48,6 +48,27 @@ impl StoredArray {
         members.into_iter().map(open).collect()
     }
 
+    /// Whether a file is one of arrays, by its name.
+    pub(super) fn is_array(path: &Path) -> bool {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        extension == "npy" || extension == "npz"
+    }
+
+    /// The array of an `.npy` file, or the only one of an `.npz`.
+    pub(super) fn only(path: &Path) -> Result<StoredArray, DataError> {
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
+            return StoredArray::npy(path);
+        }
+        let mut arrays = StoredArray::npz(path)?;
+        match (arrays.pop(), arrays.is_empty()) {
+            (Some((_, array)), true) => Ok(array),
+            (last, _) => {
+                let names = arrays.into_iter().chain(last).map(|(name, _)| name).collect();
+                Err(DataError::NotOneArray { path: path.to_owned(), found: names })
+            }
+        }
+    }
+
     /// The array of an ONNX tensor file, and its name.
     pub(super) fn pb(path: &Path) -> Result<(String, StoredArray), DataError> {
         let (name, tensor) = pb::read(path)?;
