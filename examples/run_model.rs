@@ -10,7 +10,7 @@ use std::path::Path;
 
 use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, LabelKind, Labels, Options};
 use mpq::exec::{Changes, Engine as _, Keep, Reference};
-use mpq::metric;
+use mpq::metric::{self, Sample};
 use mpq::onnx;
 use mpq::pipeline::{evaluable, input_specs};
 use mpq::progress::Silent;
@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let graph = evaluable(model.graph, &[])?;
     let engine = Reference::new(&graph, 1 << 30);
     let feed = Feed::new(&data, &inputs);
-    let mut top1 = metric::create("top1")?;
+    // Only `command` writes files into the folder that it is given.
+    let mut top1 = metric::create("top1", Path::new(""))?;
+    let output_names = [graph.value_name(graph.outputs()[0])];
     for pass in 0..feed.len() {
         let values = engine.run(&feed.inputs(pass)?, &Changes::default(), Keep::Outputs)?;
         let logits = values.get(graph.outputs()[0]).ok_or("the network has an output")?;
@@ -45,8 +47,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             let best = (0..scores.len()).max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
             println!("{}: {:?}", sample.name, best);
         }
-        top1.add(std::slice::from_ref(logits), &labels.get(&sample)?)?;
+        let (outputs, label) = (std::slice::from_ref(logits), labels.get(&sample)?);
+        top1.add(&Sample {
+            name: &sample.name,
+            outputs,
+            output_names: &output_names,
+            float: outputs,
+            label: Some(&label),
+        })?;
     }
-    println!("top1 on {} images: {:?}", data.len(), top1.value());
+    println!("top1 on {} images: {:?}", data.len(), top1.value()?);
     Ok(())
 }

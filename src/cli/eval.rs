@@ -8,8 +8,8 @@ use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
 use mpq::data::{Feed, LabelKind, Labels};
 use mpq::exec::{Changes, Engine};
 use mpq::graph::Graph;
-use mpq::metric;
 use mpq::metric::sqnr::Aggregation;
+use mpq::metric::{self, Reference};
 use mpq::onnx::{self, Model};
 use mpq::pipeline::{
     Applied, Evaluated, Evaluation, evaluable, find_outputs, input_specs, outputs_and,
@@ -40,12 +40,24 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", requires = "uniform")]
     calib: Vec<PathBuf>,
 
-    /// Right answers: a CSV file, class folders or masks
+    /// Right answers: a CSV file, an array or a folder
+    ///
+    /// Of classes and numbers a CSV file with a header (`file,label` by relative path, or `row,label`) or
+    /// a `.npy` of [N]; class subfolders; a folder of PNG masks with the images' names; of psnr a
+    /// folder of images or `.npy` files with the samples' names, or a `.npy` of [N, ...].
     #[arg(long, value_name = "PATH")]
     labels: Option<PathBuf>,
 
-    /// What is told, such as top1 or miou [default: top1, top5]
-    #[arg(long = "metric", value_name = "NAME", requires = "labels", value_parser = metric_name)]
+    /// What is told, any number of them [default: top1, top5]
+    ///
+    /// With classes as labels: top1, top5, accuracy, f1 (of class 1; f1=macro, f1=micro,
+    /// f1=weighted), matthews. With masks: miou (miou=6:1,*:0 maps the network's classes). With
+    /// numbers: pearson, spearman. With images or arrays: psnr (psnr=255 sets the peak, default 1).
+    /// Without labels: agreement with the float network's arg max.
+    ///
+    /// One output alone says class 1 where it is above 0; accuracy=0.5, f1=0.5, f1=macro,0.5,
+    /// matthews=0.5 and agreement=0.5 set that threshold.
+    #[arg(long = "metric", value_name = "NAME", value_parser = metric_name)]
     metrics: Vec<String>,
 
     /// Write JSON
@@ -60,7 +72,7 @@ pub(super) struct Args {
 }
 
 fn metric_name(text: &str) -> Result<String, metric::MetricError> {
-    metric::create(text).map(|_| text.to_owned())
+    metric::create(text, Path::new("")).map(|_| text.to_owned())
 }
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
@@ -74,15 +86,46 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 
 impl Args {
     fn check(&self) -> anyhow::Result<()> {
-        let quantizes = self.config.is_some() || self.uniform.is_some();
-        ensure!(
-            quantizes || self.labels.is_some(),
-            "there is nothing to compare with\nhint: give --labels, --config or --uniform"
-        );
+        self.check_metrics()?;
         match self.measure.quant.first_given() {
             Some(flag) if self.uniform.is_none() => bail!("`{flag}` is given without `--uniform`"),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is all that the metrics need.
+    fn check_metrics(&self) -> anyhow::Result<()> {
+        let quantizes = self.config.is_some() || self.uniform.is_some();
+        let metrics = self.metrics();
+        ensure!(
+            quantizes || !metrics.is_empty(),
+            "there is nothing to compare with\nhint: give --labels, --config or --uniform"
+        );
+        let mut kinds = Vec::new();
+        for text in &metrics {
+            let reference = metric::find(text)?.0.reference;
+            ensure!(
+                quantizes || reference != Reference::Float,
+                "metric `{text}` compares a quantized network with the float one\nhint: give --config or --uniform"
+            );
+            if let Some(kind) = label_kind(reference) {
+                ensure!(
+                    self.labels.is_some(),
+                    "metric `{text}` compares with labels, and there are none\nhint: give --labels"
+                );
+                kinds.push(kind);
+            }
+        }
+        let names = metrics.join("`, `");
+        ensure!(
+            self.labels.is_none() || !kinds.is_empty(),
+            "`--labels` is given, and none of the metrics `{names}` takes labels"
+        );
+        ensure!(
+            kinds.windows(2).all(|pair| pair[0] == pair[1]),
+            "metrics are `{names}`, expected all of them to take the same labels"
+        );
+        Ok(())
     }
 
     fn evaluate(&self, ui: &Ui) -> anyhow::Result<Eval> {
@@ -99,7 +142,10 @@ impl Args {
         let earlier = config.as_ref().and_then(|config| config.calibration.preprocessing.as_ref());
         let defaults = Defaults { preprocessing: earlier, ..Defaults::EVALUATION };
         let data = self.measure.data.open(&self.data, &inputs, defaults, ui)?;
-        let subject = Subject { args: self, feed: Feed::new(&data, &inputs), ui };
+        // Before the work: what is wrong with them is said at once.
+        let labels = self.labels()?;
+        let feed = Feed::new(&data, &inputs);
+        let subject = Subject { args: self, feed, labels, ui };
         let evaluated = match (&config, self.uniform) {
             (Some(config), _) => subject.with_config(model, config)?,
             (None, Some(candidate)) => subject.uniform(model, candidate, dims)?,
@@ -131,15 +177,18 @@ impl Args {
 
     fn labels(&self) -> anyhow::Result<Option<Labels>> {
         let Some(path) = &self.labels else { return Ok(None) };
-        let metrics = self.metrics();
-        let kinds = metrics.iter().map(|text| Ok(metric::find(text)?.0.labels));
-        let kinds: Vec<LabelKind> = kinds.collect::<anyhow::Result<_>>()?;
-        ensure!(
-            kinds.windows(2).all(|pair| pair[0] == pair[1]),
-            "metrics are `{}`, expected all of them to take the same labels",
-            metrics.join("`, `")
-        );
-        Ok(Some(Labels::open(path, kinds[0])?))
+        let mut kind = None;
+        for text in self.metrics() {
+            kind = kind.or(label_kind(metric::find(&text)?.0.reference));
+        }
+        Ok(kind.map(|kind| Labels::open(path, kind)).transpose()?)
+    }
+}
+
+fn label_kind(reference: Reference) -> Option<LabelKind> {
+    match reference {
+        Reference::Labels(kind) => Some(kind),
+        Reference::Float => None,
     }
 }
 
@@ -163,6 +212,7 @@ pub(super) fn read_config(path: &Path) -> anyhow::Result<Config> {
 struct Subject<'a> {
     args: &'a Args,
     feed: Feed<'a>,
+    labels: Option<Labels>,
     ui: &'a Ui,
 }
 
@@ -217,13 +267,13 @@ impl Subject<'_> {
         outputs: &[String],
         aggregation: Aggregation,
     ) -> anyhow::Result<Evaluated> {
-        let labels = self.args.labels()?;
         let evaluation = Evaluation {
             graph,
             engine,
             feed: &self.feed,
-            labels: labels.as_ref(),
+            labels: self.labels.as_ref(),
             metrics: &self.args.metrics(),
+            scratch: Path::new(""),
             changes,
             outputs: &find_outputs(graph, outputs)?,
             aggregation,

@@ -8,11 +8,17 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::data::{Label, LabelKind, Mask};
-use crate::metric::{Created, Metric, MetricDef, MetricError};
+use crate::metric::{
+    Created, Metric, MetricDef, MetricError, Reference, Sample, Setup, Unit, classes,
+};
 use crate::tensor::Tensor;
 
-pub(super) const MIOU: MetricDef =
-    MetricDef { name: NAME, labels: LabelKind::Mask, new: MeanIou::create };
+pub(super) const MIOU: MetricDef = MetricDef {
+    name: NAME,
+    reference: Reference::Labels(LabelKind::Mask),
+    unit: Unit::Fraction,
+    new: MeanIou::create,
+};
 
 const NAME: &str = "miou";
 const IGNORED: u8 = 255;
@@ -68,8 +74,8 @@ struct MeanIou {
 }
 
 impl MeanIou {
-    fn create(option: Option<&str>) -> Created {
-        let map = option.map_or(Ok(ClassMap::default()), ClassMap::from_str)?;
+    fn create(setup: Setup<'_>) -> Created {
+        let map = setup.option.map_or(Ok(ClassMap::default()), ClassMap::from_str)?;
         let [both, predicted, labelled] = std::array::from_fn(|_| vec![0; CLASSES]);
         Ok(Box::new(MeanIou { map, both, predicted, labelled }))
     }
@@ -91,12 +97,12 @@ impl MeanIou {
 }
 
 impl Metric for MeanIou {
-    fn add(&mut self, outputs: &[Tensor], label: &Label) -> Result<(), MetricError> {
-        let Label::Mask(mask) = label else {
+    fn add(&mut self, sample: &Sample<'_>) -> Result<(), MetricError> {
+        let Some(Label::Mask(mask)) = sample.label else {
             return Err(MetricError::Label { metric: NAME, expected: "masks" });
         };
-        let output = outputs.first();
-        let Some((size, classes)) = output.and_then(classes) else {
+        let output = sample.outputs.first();
+        let Some((size, classes)) = output.and_then(pixels) else {
             return Err(MetricError::Output {
                 metric: NAME,
                 found: output.map(Tensor::ty),
@@ -109,46 +115,33 @@ impl Metric for MeanIou {
         self.count(&classes, mask)
     }
 
-    fn value(&self) -> Option<f64> {
+    fn value(&self) -> Result<Option<f64>, MetricError> {
         let counts = self.both.iter().zip(&self.predicted).zip(&self.labelled);
         let ious: Vec<f64> = counts
             .map(|((&both, &predicted), &labelled)| (both, predicted + labelled - both))
             .filter(|&(_, union)| union > 0)
             .map(|(both, union)| both as f64 / union as f64)
             .collect();
-        (!ious.is_empty()).then(|| ious.iter().sum::<f64>() / ious.len() as f64)
+        Ok((!ious.is_empty()).then(|| ious.iter().sum::<f64>() / ious.len() as f64))
     }
 }
 
-/// Height and width, and the class of every pixel.
-fn classes(output: &Tensor) -> Option<([usize; 2], Vec<usize>)> {
+/// Height and width, and the class of every pixel: 0 where all scores are NaN.
+fn pixels(output: &Tensor) -> Option<([usize; 2], Vec<usize>)> {
     if let Some(classes) = output.to_i64() {
         let &([1, height, width] | [1, 1, height, width]) = output.shape() else { return None };
         let classes = classes.into_iter().map(|class| usize::try_from(class).unwrap_or(usize::MAX));
         return Some(([height, width], classes.collect()));
     }
-    let &[1, _, height, width] = output.shape() else { return None };
-    let scores = output.to_f32()?;
-    Some(([height, width], argmax(&scores, height * width)))
-}
-
-/// Of equal scores the lowest class; a NaN never wins. `scores` is `[C, pixels]`.
-fn argmax(scores: &[f32], pixels: usize) -> Vec<usize> {
-    let mut best = vec![(0, f32::NEG_INFINITY); pixels];
-    for (class, plane) in scores.chunks_exact(pixels.max(1)).enumerate() {
-        for (best, &score) in best.iter_mut().zip(plane) {
-            if score > best.1 {
-                *best = (class, score);
-            }
-        }
-    }
-    best.into_iter().map(|(class, _)| class).collect()
+    let &[1, n_classes, height, width] = output.shape() else { return None };
+    let highest = classes::highest(&output.to_f32()?, n_classes, height * width);
+    Some(([height, width], highest.into_iter().map(Option::unwrap_or_default).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::create;
+    use crate::metric::testing::value;
 
     fn mask(classes: &[u8]) -> Label {
         Label::Mask(Mask { size: [1, classes.len()], classes: classes.to_vec() })
@@ -158,22 +151,19 @@ mod tests {
     fn over_all_pixels() {
         // Classes 0, 1, 1, 0 by their scores.
         let scores = vec![1_f32, 0., 0., 5., 0., 1., 1., 5.];
-        let output = [Tensor::from_vec(&[1, 2, 1, 4], scores)];
-        let mut miou = create("miou").unwrap();
-        miou.add(&output, &mask(&[0, 1, 0, 255])).unwrap();
-        assert_eq!(miou.value(), Some(0.5));
-        miou.add(&output, &mask(&[0, 1, 1, 0])).unwrap();
-        assert_eq!(miou.value(), Some((3. / 4. + 3. / 4.) / 2.));
+        let output = Tensor::from_vec(&[1, 2, 1, 4], scores);
+        let samples =
+            [(output.clone(), mask(&[0, 1, 0, 255])), (output.clone(), mask(&[0, 1, 1, 0]))];
+        assert_eq!(value("miou", &samples[..1]).unwrap(), Some(0.5));
+        assert_eq!(value("miou", &samples).unwrap(), Some((3. / 4. + 3. / 4.) / 2.));
     }
 
     #[test]
     fn mapped_classes() {
-        let output = [Tensor::from_vec(&[1, 1, 4], vec![6_i64, 7, 300, 2])];
-        let mut miou = create("miou=6:1,7:1,2:2,*:0").unwrap();
-        miou.add(&output, &mask(&[1, 1, 0, 2])).unwrap();
-        assert_eq!(miou.value(), Some(1.));
-        let mut plain = create("miou").unwrap();
-        let error = plain.add(&output, &mask(&[1, 1, 0, 2])).unwrap_err().to_string();
+        let output = Tensor::from_vec(&[1, 1, 4], vec![6_i64, 7, 300, 2]);
+        let samples = [(output, mask(&[1, 1, 0, 2]))];
+        assert_eq!(value("miou=6:1,7:1,2:2,*:0", &samples).unwrap(), Some(1.));
+        let error = value("miou", &samples).unwrap_err().to_string();
         assert_eq!(error, "label is class 300, the network has 255 classes");
     }
 
@@ -188,8 +178,8 @@ mod tests {
 
     #[test]
     fn sizes_must_agree() {
-        let output = [Tensor::full(&[1, 2, 3, 4], 0_f32)];
-        let error = create("miou").unwrap().add(&output, &mask(&[0; 4])).unwrap_err().to_string();
+        let samples = [(Tensor::full(&[1, 2, 3, 4], 0_f32), mask(&[0; 4]))];
+        let error = value("miou", &samples).unwrap_err().to_string();
         assert_eq!(error, "the output has 3x4 pixels, the mask 1x4 (height x width)");
     }
 }

@@ -1,47 +1,110 @@
-//! How good outputs are: against labels ([`Metric`]), against the float network ([`sqnr`]), and how
-//! alike two rankings are ([`kendall`]).
+//! How good outputs are: against labels or the float network ([`Metric`]), by their SQNR ([`sqnr`]),
+//! and how alike two rankings are ([`kendall`]).
 //!
-//! A metric is a file with a [`MetricDef`], and two lines here.
+//! A metric is a file with a [`MetricDef`], and two lines here. A network's first output is the one
+//! that counts.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::data::{Label, LabelKind};
 use crate::tensor::{Tensor, TensorType};
 
+mod accuracy;
+mod agreement;
+mod classes;
+mod f1;
 pub mod kendall;
+mod matthews;
 mod miou;
+mod pairs;
+mod pearson;
+mod psnr;
+mod spearman;
 pub mod sqnr;
 mod topk;
 
 pub use miou::ClassMap;
 
 /// Every metric. The one list to extend.
-const METRICS: &[MetricDef] = &[topk::TOP1, topk::TOP5, miou::MIOU];
+const METRICS: &[MetricDef] = &[
+    topk::TOP1,
+    topk::TOP5,
+    miou::MIOU,
+    accuracy::ACCURACY,
+    f1::F1,
+    matthews::MATTHEWS,
+    pearson::PEARSON,
+    spearman::SPEARMAN,
+    psnr::PSNR,
+    agreement::AGREEMENT,
+];
 
 /// One row of the table of metrics.
 #[derive(Debug)]
 pub struct MetricDef {
     /// As on the command line, and as the key in files.
     pub name: &'static str,
-    pub labels: LabelKind,
-    /// Takes what follows `NAME=`, if anything does.
-    pub new: fn(option: Option<&str>) -> Created,
+    pub reference: Reference,
+    pub unit: Unit,
+    pub new: fn(Setup<'_>) -> Created,
+}
+
+/// What a metric looks at besides the network's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    Labels(LabelKind),
+    /// The float network's outputs.
+    Float,
+}
+
+/// What a value is measured in; more is better in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// In [0, 1]; 1 is perfect.
+    Fraction,
+    /// In [-1, 1]; 1 is perfect, 0 is chance.
+    Coefficient,
+    /// In (-inf, inf); there is no value where nothing differs.
+    Decibels,
+}
+
+/// What a new metric is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// What follows `NAME=`, if anything does.
+    pub option: Option<&'a str>,
+    /// For files of this metric alone; made by the metric if it needs it.
+    pub folder: &'a Path,
 }
 
 /// A metric without samples, or what is wrong with its option.
 pub type Created = Result<Box<dyn Metric>, MetricError>;
 
-/// Collects the samples of a data set; more is better, 1 is perfect.
+/// Collects the samples of a data set; more is better.
 pub trait Metric: fmt::Debug + Send {
-    /// One sample: the network's outputs, with a batch axis of 1, and the right answer.
-    fn add(&mut self, outputs: &[Tensor], label: &Label) -> Result<(), MetricError>;
+    fn add(&mut self, sample: &Sample<'_>) -> Result<(), MetricError>;
 
-    /// In [0, 1]; `None` before there is anything to tell.
-    fn value(&self) -> Option<f64>;
+    /// In the range of the metric's [`Unit`]; `None` before there is anything to tell, and where the
+    /// value is not finite.
+    fn value(&self) -> Result<Option<f64>, MetricError>;
+}
+
+/// What one sample came to; every output has a batch axis of 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// As in messages of [`data`](crate::data).
+    pub name: &'a str,
+    pub outputs: &'a [Tensor],
+    pub output_names: &'a [&'a str],
+    /// The float network's outputs: the same ones if it is the network that is judged.
+    pub float: &'a [Tensor],
+    /// Of the kind that the metric takes; `None` for metrics without labels.
+    pub label: Option<&'a Label>,
 }
 
 /// Why a metric cannot be computed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MetricError {
     #[error("found metric `{found}`, expected one of {}", names())]
     Unknown { found: String },
@@ -54,6 +117,17 @@ pub enum MetricError {
 
     #[error("metric `{metric}` needs {expected} as labels")]
     Label { metric: &'static str, expected: &'static str },
+
+    #[error(
+        "metric `{metric}` found class {class}, expected 0 or 1\nhint: `{metric}=macro`, `{metric}=micro` and `{metric}=weighted` take any number of classes"
+    )]
+    NotBinary { metric: &'static str, class: usize },
+
+    #[error("the output is {output}, the target {target}, expected one shape")]
+    Target { output: TensorType, target: String },
+
+    #[error("metric `{metric}` found values that are not finite")]
+    NotFinite { metric: &'static str },
 
     #[error("label is class {class}, the network has {classes} classes")]
     NoSuchClass { class: usize, classes: usize },
@@ -94,11 +168,30 @@ pub fn find(text: &str) -> Result<(&'static MetricDef, Option<&str>), MetricErro
     Ok((def, option))
 }
 
-/// An empty metric, from `NAME` or `NAME=OPTION`.
-pub fn create(text: &str) -> Created {
+/// An empty metric from its text; see [`Setup`] for `folder`.
+pub fn create(text: &str, folder: &Path) -> Created {
     let (def, option) = find(text)?;
-    (def.new)(option)
+    (def.new)(Setup { option, folder })
 }
+
+/// For metrics that take none.
+fn no_option(metric: &'static str, setup: Setup<'_>) -> Result<(), MetricError> {
+    let wrong = |found: &str| MetricError::option(metric, found, "none");
+    setup.option.map_or(Ok(()), |found| Err(wrong(found)))
+}
+
+impl MetricError {
+    fn option(metric: &'static str, found: &str, expected: &'static str) -> MetricError {
+        MetricError::Option { metric, found: found.to_owned(), expected }
+    }
+
+    fn output(metric: &'static str, found: Option<&Tensor>, expected: &'static str) -> MetricError {
+        MetricError::Output { metric, found: found.map(Tensor::ty), expected }
+    }
+}
+
+#[cfg(test)]
+mod testing;
 
 #[cfg(test)]
 mod tests {
@@ -108,12 +201,14 @@ mod tests {
     fn by_name() {
         for def in METRICS {
             assert_eq!(find(def.name).unwrap().0.name, def.name);
-            assert_eq!(create(def.name).unwrap().value(), None);
+            let metric = create(def.name, Path::new("")).unwrap();
+            assert_eq!(metric.value().unwrap(), None, "{}", def.name);
         }
-        let error = create("f2").unwrap_err().to_string();
-        assert_eq!(error, "found metric `f2`, expected one of `top1`, `top5`, `miou`");
-        let error = create("top1=3").unwrap_err().to_string();
-        assert_eq!(error, "found `3` as the option of metric `top1`, expected none");
-        assert!(create("miou=1:x").is_err());
+        let fails = |text| create(text, Path::new("")).unwrap_err().to_string();
+        let known = METRICS.iter().map(|def| format!("`{}`", def.name)).collect::<Vec<_>>();
+        let known = known.join(", ");
+        assert_eq!(fails("f2"), format!("found metric `f2`, expected one of {known}"));
+        assert_eq!(fails("top1=3"), "found `3` as the option of metric `top1`, expected none");
+        assert!(create("miou=1:x", Path::new("")).is_err());
     }
 }

@@ -4,14 +4,18 @@
 //! score is NaN is never among the highest.
 
 use crate::data::{Label, LabelKind};
-use crate::metric::{Created, Metric, MetricDef, MetricError};
+use crate::metric::{
+    Created, Metric, MetricDef, MetricError, Reference, Sample, Setup, Unit, no_option,
+};
 use crate::tensor::Tensor;
 
-pub(super) const TOP1: MetricDef =
-    MetricDef { name: "top1", labels: LabelKind::Class, new: |option| top("top1", 1, option) };
+pub(super) const TOP1: MetricDef = def("top1", |setup| top("top1", 1, setup));
 
-pub(super) const TOP5: MetricDef =
-    MetricDef { name: "top5", labels: LabelKind::Class, new: |option| top("top5", 5, option) };
+pub(super) const TOP5: MetricDef = def("top5", |setup| top("top5", 5, setup));
+
+const fn def(name: &'static str, new: fn(Setup<'_>) -> Created) -> MetricDef {
+    MetricDef { name, reference: Reference::Labels(LabelKind::Class), unit: Unit::Fraction, new }
+}
 
 #[derive(Debug)]
 struct TopK {
@@ -21,21 +25,18 @@ struct TopK {
     samples: u64,
 }
 
-fn top(name: &'static str, k: usize, option: Option<&str>) -> Created {
-    if let Some(found) = option {
-        let found = found.to_owned();
-        return Err(MetricError::Option { metric: name, found, expected: "none" });
-    }
+fn top(name: &'static str, k: usize, setup: Setup<'_>) -> Created {
+    no_option(name, setup)?;
     Ok(Box::new(TopK { name, k, right: 0, samples: 0 }))
 }
 
 impl Metric for TopK {
-    fn add(&mut self, outputs: &[Tensor], label: &Label) -> Result<(), MetricError> {
-        let &Label::Class(class) = label else {
+    fn add(&mut self, sample: &Sample<'_>) -> Result<(), MetricError> {
+        let Some(&Label::Class(class)) = sample.label else {
             return Err(MetricError::Label { metric: self.name, expected: "classes" });
         };
         let one_sample = |output: &&Tensor| output.rank() < 2 || output.shape()[0] == 1;
-        let output = outputs.first();
+        let output = sample.outputs.first();
         let scores = output.filter(one_sample).and_then(Tensor::to_f32);
         let Some(scores) = scores else {
             return Err(MetricError::Output {
@@ -52,8 +53,8 @@ impl Metric for TopK {
         Ok(())
     }
 
-    fn value(&self) -> Option<f64> {
-        (self.samples > 0).then(|| self.right as f64 / self.samples as f64)
+    fn value(&self) -> Result<Option<f64>, MetricError> {
+        Ok((self.samples > 0).then(|| self.right as f64 / self.samples as f64))
     }
 }
 
@@ -70,7 +71,7 @@ fn rank(scores: &[f32], class: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::create;
+    use crate::metric::testing::value;
 
     #[test]
     fn ranks() {
@@ -90,23 +91,17 @@ mod tests {
     }
 
     #[test]
-    fn accuracy() {
+    fn parts_of_the_samples() {
         let scores = Tensor::from_vec(&[1, 3, 1, 1], vec![1_f32, 3., 2.]);
-        let mut top1 = create("top1").unwrap();
-        for class in [1, 1, 1, 0] {
-            top1.add(std::slice::from_ref(&scores), &Label::Class(class)).unwrap();
-        }
-        assert_eq!(top1.value(), Some(0.75));
-        let mut top5 = create("top5").unwrap();
-        top5.add(&[scores], &Label::Class(0)).unwrap();
-        assert_eq!(top5.value(), Some(1.));
+        let labels = [1, 1, 1, 0].map(|class| (scores.clone(), Label::Class(class)));
+        assert_eq!(value("top1", &labels).unwrap(), Some(0.75));
+        assert_eq!(value("top5", &labels[3..]).unwrap(), Some(1.));
     }
 
     #[test]
     fn refusals() {
         let fails = |output: Tensor, class| {
-            let mut top1 = create("top1").unwrap();
-            top1.add(&[output], &Label::Class(class)).unwrap_err().to_string()
+            value("top1", &[(output, Label::Class(class))]).unwrap_err().to_string()
         };
         assert_eq!(
             fails(Tensor::full(&[2, 3], 0_f32), 0),

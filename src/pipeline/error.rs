@@ -1,6 +1,7 @@
 //! Why a model could not be measured or searched.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::artifact::ArtifactError;
 use crate::data::DataError;
@@ -54,6 +55,12 @@ pub enum PipelineError {
     #[error(transparent)]
     Metric(MetricError),
 
+    #[error("sample `{sample}`{}: {source}", Of(labels))]
+    Sample { sample: String, labels: Option<PathBuf>, source: MetricError },
+
+    #[error("cannot score the {network} network: {source}")]
+    Score { network: &'static str, source: MetricError },
+
     #[error(transparent)]
     Search(SearchError),
 
@@ -79,5 +86,14 @@ struct Lines<'a, T>(&'a [T]);
 impl<T: fmt::Display> fmt::Display for Lines<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// Where a sample's label is from.
+struct Of<'a>(&'a Option<PathBuf>);
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |path| write!(f, ", labels `{}`", path.display()))
     }
 }

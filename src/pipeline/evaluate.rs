@@ -1,17 +1,19 @@
 //! Evaluation: metrics against labels and the SQNR, of the float network and of a quantized one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::artifact::{self, Config};
-use crate::data::{Feed, Labels};
+use crate::data::{Feed, Label, Labels};
 use crate::dispatch;
 use crate::exec::{Changes, Engine, Keep, Prepared, Values};
 use crate::graph::{Graph, ValueId};
+use crate::metric::Sample;
 use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference};
-use crate::metric::{self, Metric};
+use crate::pipeline::judge::Judge;
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
 use crate::quant::FakeQuantize;
@@ -73,17 +75,18 @@ pub struct Evaluation<'a> {
     pub graph: &'a Graph,
     pub engine: &'a dyn Engine,
     pub feed: &'a Feed<'a>,
+    /// Of the kind that the metrics take.
     pub labels: Option<&'a Labels>,
-    /// `NAME` or `NAME=OPTION`, see [`metric`](crate::metric).
+    /// As [`metric::find`](crate::metric::find) reads them.
     pub metrics: &'a [String],
+    /// A folder that is there and empty, for metrics that write files.
+    pub scratch: &'a Path,
     /// The quantized network; `None` evaluates the float one alone.
     pub changes: Option<&'a Changes<'a>>,
     /// The float outputs whose SQNR counts.
     pub outputs: &'a [ValueId],
     pub aggregation: Aggregation,
 }
-
-type Metrics = Vec<(String, Box<dyn Metric>)>;
 
 /// Values by name of the float and the quantized network.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,8 +98,8 @@ pub struct Evaluated {
 
 impl Evaluation<'_> {
     pub fn run(&self, progress: &dyn Progress) -> Result<Evaluated, PipelineError> {
-        let mut float = self.new_metrics()?;
-        let mut quantized = self.new_metrics()?;
+        let judge = |network| Judge::new(network, self.metrics, self.scratch);
+        let mut judges = [judge("float")?, judge("quantized")?];
         let mut signal = vec![Vec::new(); self.outputs.len()];
         let mut noise = signal.clone();
         progress.begin("Evaluation", self.feed.len() as u64);
@@ -108,9 +111,8 @@ impl Evaluation<'_> {
                 .collect::<Result<_, _>>()?;
             for (&pass, (plain, changed)) in block.iter().zip(&runs) {
                 for (slot, index) in self.feed.samples(pass).enumerate() {
-                    self.add(&mut float, plain, slot, index)?;
+                    self.add(&mut judges, [Some(plain), changed.as_ref()], slot, index)?;
                     let Some(changed) = changed else { continue };
-                    self.add(&mut quantized, changed, slot, index)?;
                     for (output, &id) in self.outputs.iter().enumerate() {
                         let [a, b] = [plain, changed].map(|values| self.output(values, id, slot));
                         signal[output].push(mean_square(&a).unwrap_or(f64::NAN));
@@ -120,7 +122,8 @@ impl Evaluation<'_> {
             }
         }
         progress.finish();
-        let mut quantized = self.changes.map(|_| named(&quantized));
+        let [float, quantized] = judges;
+        let mut quantized = self.changes.map(|_| quantized.values()).transpose()?;
         if let Some(values) = &mut quantized {
             let powers = signal.iter().zip(&noise);
             let powers: Vec<sqnr::Powers<'_>> =
@@ -129,15 +132,7 @@ impl Evaluation<'_> {
             values.insert("sqnr_db".to_owned(), sqnr_db);
         }
         let samples = self.feed.dataset().len() as u64;
-        Ok(Evaluated { samples, float: named(&float), quantized })
-    }
-
-    fn new_metrics(&self) -> Result<Metrics, PipelineError> {
-        let create = |text: &String| {
-            let (def, option) = metric::find(text)?;
-            Ok((def.name.to_owned(), (def.new)(option)?))
-        };
-        self.metrics.iter().map(create).collect::<Result<_, _>>().map_err(PipelineError::Metric)
+        Ok(Evaluated { samples, float: float.values()?, quantized })
     }
 
     fn pass(
@@ -158,19 +153,32 @@ impl Evaluation<'_> {
         Ok((float, quantized))
     }
 
+    /// Shows one sample to the judges of the float and of the quantized network.
     fn add(
         &self,
-        metrics: &mut [(String, Box<dyn Metric>)],
-        values: &Values,
+        judges: &mut [Judge; 2],
+        networks: [Option<&Values>; 2],
         slot: usize,
         index: usize,
     ) -> Result<(), PipelineError> {
-        let (Some(labels), false) = (self.labels, metrics.is_empty()) else { return Ok(()) };
-        let label = labels.get(&self.feed.dataset().key(index)).map_err(PipelineError::Data)?;
-        let outputs: Vec<Tensor> =
-            self.graph.outputs().iter().map(|&id| self.output(values, id, slot)).collect();
-        for (_, metric) in metrics {
-            metric.add(&outputs, &label).map_err(PipelineError::Metric)?;
+        if self.metrics.is_empty() {
+            return Ok(());
+        }
+        let key = self.feed.dataset().key(index);
+        let labels = self.labels.filter(|_| judges[0].takes_labels());
+        let label = labels.map(|labels| labels.get(&key)).transpose();
+        let label: Option<Label> = label.map_err(PipelineError::Data)?;
+        let ids = self.graph.outputs();
+        let names: Vec<&str> = ids.iter().map(|&id| self.graph.value_name(id)).collect();
+        let outputs = networks.map(|values| {
+            values.map(|values| ids.iter().map(|&id| self.output(values, id, slot)).collect())
+        });
+        let float: &Vec<Tensor> = outputs[0].as_ref().expect("the float network always runs");
+        for (judge, outputs) in judges.iter_mut().zip(&outputs) {
+            let Some(outputs) = outputs else { continue };
+            let (name, output_names, label) = (&key.name, &names, label.as_ref());
+            let sample = Sample { name, outputs, output_names, float, label };
+            judge.add(&sample, labels.map(Labels::path))?;
         }
         Ok(())
     }
@@ -189,8 +197,4 @@ impl Evaluation<'_> {
             Tensor::from_vec(&shape, tensor.slice::<T>()[slot * len..(slot + 1) * len].to_vec())
         })
     }
-}
-
-fn named(metrics: &[(String, Box<dyn Metric>)]) -> artifact::Ordered<Option<f64>> {
-    metrics.iter().map(|(name, metric)| (name.clone(), metric.value())).collect()
 }

@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod evaluate;
 mod inspect;
+mod judge;
 mod network;
 mod outcome;
 mod study;

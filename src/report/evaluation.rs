@@ -1,6 +1,7 @@
 //! The table of `mpq eval`.
 
 use crate::artifact::Eval;
+use crate::metric::{self, Unit};
 use crate::report::number::{UNKNOWN, decibels, plural};
 use crate::report::{Align, Table};
 
@@ -13,24 +14,40 @@ pub fn evaluation(eval: &Eval) -> String {
     let mut table = Table::new(&columns);
     let values = eval.quantized.as_ref().unwrap_or(&eval.float);
     for (name, &value) in values.iter() {
-        let mut cells = vec![label(name), percent(eval.float.get(name).copied().flatten())];
+        let mut cells = vec![label(name), float(eval, name)];
         if eval.quantized.is_some() {
-            cells.push(if name == SQNR { decibels(value) } else { percent(value) });
+            cells.push(cell(name, value));
         }
         table.row(cells);
     }
     format!("{}\n{table}", plural(eval.data.samples, "sample"))
 }
 
-/// The only value that is no fraction.
+/// The only value that is no metric's; the float network has none.
 const SQNR: &str = "sqnr_db";
 
 fn label(name: &str) -> String {
     if name == SQNR { "SQNR".to_owned() } else { name.to_owned() }
 }
 
-fn percent(value: Option<f64>) -> String {
-    value.map_or_else(|| UNKNOWN.to_owned(), |value| format!("{:.2} %", 100. * value))
+fn float(eval: &Eval, name: &str) -> String {
+    let value = eval.float.get(name);
+    value.map_or_else(|| UNKNOWN.to_owned(), |&value| cell(name, value))
+}
+
+/// In the unit of the metric.
+fn cell(name: &str, value: Option<f64>) -> String {
+    let unit = match name {
+        SQNR => Some(Unit::Decibels),
+        _ => metric::find(name).ok().map(|(def, _)| def.unit),
+    };
+    match (unit, value) {
+        (Some(Unit::Decibels), value) => decibels(value),
+        (_, None) => UNKNOWN.to_owned(),
+        (Some(Unit::Fraction), Some(value)) => format!("{:.2} %", 100. * value),
+        (Some(Unit::Coefficient), Some(value)) => format!("{value:.4}"),
+        (None, Some(value)) => value.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +74,23 @@ mod tests {
             1 sample
                     float
             top1  86.80 %"#]]
+        .assert_eq(&evaluation(&eval));
+    }
+
+    #[test]
+    fn units() {
+        let json = r#"{"schema":"mpq/eval/1","model":{"file":"m.onnx","sha256":"ab"},
+            "data":{"samples":2},
+            "float":{"f1=macro":0.5,"matthews":-0.25,"psnr":null,"pearson":null},
+            "quantized":null}"#;
+        let eval: Eval = parse("-", json.as_bytes()).unwrap();
+        expect![[r#"
+            2 samples
+                         float
+            f1=macro   50.00 %
+            matthews   -0.2500
+            psnr      no noise
+            pearson          -"#]]
         .assert_eq(&evaluation(&eval));
     }
 }

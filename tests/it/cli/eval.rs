@@ -54,6 +54,28 @@ fn float_uniform_and_searched() {
     assert!(json["quantized"]["sqnr_db"].as_f64().unwrap() > 20.);
 }
 
+/// Every metric that the digits can have, and keys where one name is asked for twice.
+#[test]
+fn metrics() {
+    let sandbox = Sandbox::new();
+    let uniform = ["--uniform", "W4A8", "--calib", CALIB, "--samples", "100"];
+    let metrics = ["accuracy", "f1=macro", "f1=micro", "matthews", "agreement"];
+    let metrics = metrics.map(|metric| ["--metric", metric]).concat();
+    expect![[r#"
+        100 samples
+                      float  quantized
+        accuracy    99.00 %   100.00 %
+        f1=macro    98.75 %   100.00 %
+        f1=micro    99.00 %   100.00 %
+        matthews     0.9889     1.0000
+        agreement  100.00 %    99.00 %
+        SQNR              -   ***** dB
+        by default --preprocess unit --resize 9 --crop 8
+        exit 0
+    "#]]
+    .assert_eq(&text(&sandbox, &[&uniform[..], &metrics].concat()));
+}
+
 /// The SQNR that a search states is the one that `eval` finds on the same samples.
 #[test]
 fn search_and_eval_agree() {
@@ -84,6 +106,13 @@ fn refusals() {
         "eval MODEL --data VAL --metric top1",
         "eval MODEL --data VAL --labels LABELS --metric f2",
         "eval MODEL --data VAL --labels LABELS --metric top1 --metric miou",
+        "eval MODEL --data VAL --labels LABELS --metric f1 --samples 9",
+        "eval MODEL --data VAL --labels LABELS --metric f1=mean",
+        "eval MODEL --data VAL --labels LABELS --metric spearman --samples 1",
+        "eval MODEL --data VAL --labels LABELS --metric agreement --uniform W8A8 --calib CALIB",
+        "eval MODEL --data VAL --metric agreement",
+        "eval MODEL --data VAL --labels VAL --metric psnr --samples 1",
+        "eval MODEL --data VAL --labels VAL --metric pearson",
         "eval MODEL --data VAL --labels TMP/none.csv",
         "eval MODEL --data VAL --labels TMP/bad.csv",
         "eval MODEL --data VAL --labels TMP/few.csv --samples 3",
@@ -107,22 +136,50 @@ fn refusals() {
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --metric top1
-        error: the following required arguments were not provided:
-          --labels <PATH>
-
-        Usage: mpq eval --data <PATH> --labels <PATH> --metric <NAME> <MODEL>
-
-        For more information, try '--help'.
+        error: metric `top1` compares with labels, and there are none
+        hint: give --labels
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric f2
-        error: invalid value 'f2' for '--metric <NAME>': found metric `f2`, expected one of `top1`, `top5`, `miou`
+        error: invalid value 'f2' for '--metric <NAME>': found metric `f2`, expected one of `top1`, `top5`, `miou`, `accuracy`, `f1`, `matthews`, `pearson`, `spearman`, `psnr`, `agreement`
 
         For more information, try '--help'.
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric top1 --metric miou
         error: metrics are `top1`, `miou`, expected all of them to take the same labels
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric f1 --samples 9
+        error: sample `055.png`, labels `examples/digits/val/labels.csv`: metric `f1` found class 7, expected 0 or 1
+        hint: `f1=macro`, `f1=micro` and `f1=weighted` take any number of classes
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric f1=mean
+        error: invalid value 'f1=mean' for '--metric <NAME>': found `mean` as the option of metric `f1`, expected `binary`, `macro`, `micro` or `weighted`, a threshold, or both with a comma
+
+        For more information, try '--help'.
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric spearman --samples 1
+        error: sample `000.png`, labels `examples/digits/val/labels.csv`: metric `spearman` found an output of float32 [1, 10], expected one float for one sample
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric agreement --uniform W8A8 --calib examples/digits/calib
+        error: `--labels` is given, and none of the metrics `agreement` takes labels
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --metric agreement
+        error: metric `agreement` compares a quantized network with the float one
+        hint: give --config or --uniform
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val --metric psnr --samples 1
+        error: sample `000.png`, labels `examples/digits/val`: the output is float32 [1, 10], the target an image of 8x8 (height x width), expected one shape
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val --metric pearson
+        error: option `--labels` is a folder, expected a CSV file or an array of numbers
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/none.csv
@@ -139,7 +196,7 @@ fn refusals() {
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/labels.csv --samples 1
-        error: label is class 12, the network has 10 classes
+        error: sample `000.png`, labels `TMP/labels.csv`: label is class 12, the network has 10 classes
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --uniform W8A8
