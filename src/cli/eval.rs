@@ -19,6 +19,7 @@ use mpq::report;
 
 use crate::cli::flags::Defaults;
 use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::scratch::Scratch;
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
 /// Tell how good a model is, in float and quantized
@@ -53,7 +54,8 @@ pub(super) struct Args {
     /// With classes as labels: top1, top5, accuracy, f1 (of class 1; f1=macro, f1=micro,
     /// f1=weighted), matthews. With masks: miou (miou=6:1,*:0 maps the network's classes). With
     /// numbers: pearson, spearman. With images or arrays: psnr (psnr=255 sets the peak, default 1).
-    /// Without labels: agreement with the float network's arg max.
+    /// Without labels: agreement with the float network's arg max; command:CMD, a shell command that
+    /// gets the path of an .npz with all outputs as last argument and prints one number.
     ///
     /// One output alone says class 1 where it is above 0; accuracy=0.5, f1=0.5, f1=macro,0.5,
     /// matthews=0.5 and agreement=0.5 set that threshold.
@@ -143,9 +145,9 @@ impl Args {
         let defaults = Defaults { preprocessing: earlier, ..Defaults::EVALUATION };
         let data = self.measure.data.open(&self.data, &inputs, defaults, ui)?;
         // Before the work: what is wrong with them is said at once.
-        let labels = self.labels()?;
+        let (labels, scratch) = (self.labels()?, self.scratch()?);
         let feed = Feed::new(&data, &inputs);
-        let subject = Subject { args: self, feed, labels, ui };
+        let subject = Subject { args: self, feed, labels, scratch, ui };
         let evaluated = match (&config, self.uniform) {
             (Some(config), _) => subject.with_config(model, config)?,
             (None, Some(candidate)) => subject.uniform(model, candidate, dims)?,
@@ -183,12 +185,19 @@ impl Args {
         }
         Ok(kind.map(|kind| Labels::open(path, kind)).transpose()?)
     }
+
+    /// A folder for metrics that put files into one.
+    fn scratch(&self) -> anyhow::Result<Option<Scratch>> {
+        let mut metrics = self.metrics.iter().filter_map(|text| metric::find(text).ok());
+        let needs_one = metrics.any(|(def, _)| def.reference == Reference::Command);
+        needs_one.then(Scratch::new).transpose()
+    }
 }
 
 fn label_kind(reference: Reference) -> Option<LabelKind> {
     match reference {
         Reference::Labels(kind) => Some(kind),
-        Reference::Float => None,
+        Reference::Float | Reference::Command => None,
     }
 }
 
@@ -213,6 +222,7 @@ struct Subject<'a> {
     args: &'a Args,
     feed: Feed<'a>,
     labels: Option<Labels>,
+    scratch: Option<Scratch>,
     ui: &'a Ui,
 }
 
@@ -273,7 +283,7 @@ impl Subject<'_> {
             feed: &self.feed,
             labels: self.labels.as_ref(),
             metrics: &self.args.metrics(),
-            scratch: Path::new(""),
+            scratch: self.scratch.as_ref().map_or(Path::new(""), Scratch::path),
             changes,
             outputs: &find_outputs(graph, outputs)?,
             aggregation,

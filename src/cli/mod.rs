@@ -10,6 +10,7 @@ mod output;
 mod phase1;
 mod run;
 mod schema;
+mod scratch;
 mod search;
 mod sensitivity;
 mod ui;

@@ -1,10 +1,12 @@
-//! An `.npz` archive in memory, as `numpy.savez` makes it: a zip file of uncompressed `.npy` arrays.
+//! An `.npz` archive as it is written, as `numpy.savez` makes it: a zip file of uncompressed `.npy` arrays.
 //!
 //! Every member is dated 1980-01-01, so equal arrays give equal bytes.
 
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
+
 use crate::data::npy::header_bytes;
 use crate::data::{NpzError, bytes};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorType};
 
 /// Version 2.0 of the format; names are UTF-8.
 const VERSION: u16 = 20;
@@ -14,46 +16,99 @@ const DATE: u16 = 1 << 5 | 1;
 
 /// The bytes of an archive of these arrays.
 pub fn npz_bytes(arrays: &[(&str, &Tensor)]) -> Result<Vec<u8>, NpzError> {
-    let mut archive = Vec::new();
-    let mut directory = Vec::new();
+    let mut archive = Archive::new(Cursor::new(Vec::new()));
     for &(name, tensor) in arrays {
-        let unsupported = || NpzError::DType { name: name.to_owned(), dtype: tensor.dtype() };
-        let mut array = header_bytes(&tensor.ty()).ok_or_else(unsupported)?;
-        array.extend(bytes::encode(tensor));
-        let too_large = || NpzError::TooLarge { name: name.to_owned() };
-        let at = u32::try_from(archive.len()).map_err(|_| too_large())?;
-        let fields = member_fields(name, &array).ok_or_else(too_large)?;
-        archive.extend(b"PK\x03\x04");
-        archive.extend(&fields);
-        archive.extend(format!("{name}.npy").as_bytes());
-        archive.extend(array);
-        directory.extend(b"PK\x01\x02");
-        directory.extend(VERSION.to_le_bytes());
-        directory.extend(&fields);
-        // No comment, the first disk, no attributes.
-        directory.extend([0; 10]);
-        directory.extend(at.to_le_bytes());
-        directory.extend(format!("{name}.npy").as_bytes());
+        archive.add(name, &tensor.ty(), &mut bytes::encode(tensor).as_slice())?;
     }
-    let last = arrays.last().map_or("", |(name, _)| name);
-    let too_large = || NpzError::TooLarge { name: last.to_owned() };
-    let end = end_of_directory(arrays.len(), directory.len(), archive.len());
-    let end = end.ok_or_else(too_large)?;
-    archive.extend(directory);
-    archive.extend(end);
-    Ok(archive)
+    Ok(archive.finish()?.into_inner())
+}
+
+/// An archive that is written array by array.
+pub(super) struct Archive<W> {
+    out: W,
+    at: u64,
+    directory: Vec<u8>,
+    n_members: usize,
+}
+
+/// Where a member's checksum is, from the start of its header.
+const CRC_AT: u64 = 14;
+
+impl<W: Write + Seek> Archive<W> {
+    /// `out` is empty.
+    pub(super) fn new(out: W) -> Archive<W> {
+        Archive { out, at: 0, directory: Vec::new(), n_members: 0 }
+    }
+
+    /// `elements` gives as many bytes as `ty` has, little endian.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        ty: &TensorType,
+        elements: &mut dyn Read,
+    ) -> Result<(), NpzError> {
+        let unsupported = || NpzError::DType { name: name.to_owned(), dtype: ty.dtype };
+        let header = header_bytes(ty).ok_or_else(unsupported)?;
+        let too_large = || NpzError::TooLarge { name: name.to_owned() };
+        let array_bytes = header.len().checked_add(ty.size_bytes()).ok_or_else(too_large)?;
+        let at = u32::try_from(self.at).map_err(|_| too_large())?;
+        let fields = |crc| member_fields(name, array_bytes, crc).ok_or_else(too_large);
+        let write = |source| NpzError::Write { source };
+        self.out.write_all(b"PK\x03\x04").map_err(write)?;
+        let head = [fields(0)?, format!("{name}.npy").into_bytes()].concat();
+        self.out.write_all(&head).map_err(write)?;
+        let mut crc = Crc::of(&header);
+        self.out.write_all(&header).map_err(write)?;
+        copy(elements, &mut self.out, &mut crc).map_err(write)?;
+        let end = self.out.stream_position().map_err(write)?;
+        self.out.seek(SeekFrom::Start(self.at + CRC_AT)).map_err(write)?;
+        self.out.write_all(&crc.value().to_le_bytes()).map_err(write)?;
+        self.out.seek(SeekFrom::Start(end)).map_err(write)?;
+        self.at = end;
+        self.n_members += 1;
+        self.directory.extend(b"PK\x01\x02");
+        self.directory.extend(VERSION.to_le_bytes());
+        self.directory.extend(fields(crc.value())?);
+        // No comment, the first disk, no attributes.
+        self.directory.extend([0; 10]);
+        self.directory.extend(at.to_le_bytes());
+        self.directory.extend(format!("{name}.npy").as_bytes());
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<W, NpzError> {
+        let too_large = || NpzError::TooLarge { name: "the directory".to_owned() };
+        let end = end_of_directory(self.n_members, self.directory.len(), self.at);
+        self.directory.extend(end.ok_or_else(too_large)?);
+        let written = self.out.write_all(&self.directory).and_then(|()| self.out.flush());
+        written.map_err(|source| NpzError::Write { source })?;
+        Ok(self.out)
+    }
+}
+
+fn copy(from: &mut dyn Read, to: &mut impl Write, crc: &mut Crc) -> io::Result<()> {
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match from.read(&mut block)? {
+            0 => return Ok(()),
+            len => {
+                crc.add(&block[..len]);
+                to.write_all(&block[..len])?;
+            }
+        }
+    }
 }
 
 /// What a member's own header and the directory have in common; `None` if it is too large.
-fn member_fields(name: &str, array: &[u8]) -> Option<Vec<u8>> {
-    let size_bytes = u32::try_from(array.len()).ok()?;
+fn member_fields(name: &str, array_bytes: usize, crc: u32) -> Option<Vec<u8>> {
+    let size_bytes = u32::try_from(array_bytes).ok()?;
     let name_bytes = u16::try_from(name.len() + ".npy".len()).ok()?;
     let mut fields = Vec::new();
     // The method 0: stored as it is. The time of day is 0 as well.
     for field in [VERSION, UTF8, 0, 0, DATE] {
         fields.extend(field.to_le_bytes());
     }
-    for field in [crc32(array), size_bytes, size_bytes] {
+    for field in [crc, size_bytes, size_bytes] {
         fields.extend(field.to_le_bytes());
     }
     fields.extend(name_bytes.to_le_bytes());
@@ -61,7 +116,7 @@ fn member_fields(name: &str, array: &[u8]) -> Option<Vec<u8>> {
     Some(fields)
 }
 
-fn end_of_directory(n_members: usize, size_bytes: usize, at: usize) -> Option<Vec<u8>> {
+fn end_of_directory(n_members: usize, size_bytes: usize, at: u64) -> Option<Vec<u8>> {
     let n_members = u16::try_from(n_members).ok()?.to_le_bytes();
     let mut end = b"PK\x05\x06\0\0\0\0".to_vec();
     end.extend(n_members);
@@ -73,9 +128,24 @@ fn end_of_directory(n_members: usize, size_bytes: usize, at: usize) -> Option<Ve
 }
 
 /// The remainder of the bits, the lowest of each byte first, divided by the polynomial of Ethernet.
-fn crc32(bytes: &[u8]) -> u32 {
-    const REMAINDERS: [u32; 256] = remainders();
-    !bytes.iter().fold(!0, |crc: u32, &byte| REMAINDERS[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+struct Crc(u32);
+
+impl Crc {
+    fn of(bytes: &[u8]) -> Crc {
+        let mut crc = Crc(!0);
+        crc.add(bytes);
+        crc
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        const REMAINDERS: [u32; 256] = remainders();
+        let next = |crc: u32, &byte: &u8| REMAINDERS[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
+        self.0 = bytes.iter().fold(self.0, next);
+    }
+
+    fn value(&self) -> u32 {
+        !self.0
+    }
 }
 
 const fn remainders() -> [u32; 256] {
@@ -96,8 +166,6 @@ const fn remainders() -> [u32; 256] {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use half::{bf16, f16};
     use ndarray::{Array2, ArrayD, array};
     use ndarray_npy::NpzReader;
@@ -123,8 +191,8 @@ mod tests {
 
     #[test]
     fn checksum() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
-        assert_eq!(crc32(b""), 0);
+        assert_eq!(Crc::of(b"123456789").value(), 0xcbf4_3926);
+        assert_eq!(Crc::of(b"").value(), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::tensor::{DType, Tensor};
 mod archive;
 mod arrays;
 mod bytes;
+mod collected;
 mod csv;
 mod dataset;
 mod error;
@@ -34,6 +35,7 @@ mod target;
 mod whole;
 
 pub use archive::npz_bytes;
+pub use collected::Collected;
 pub use dataset::{BadSample, Dataset, Options};
 pub use error::{DataError, NpyProblem};
 pub use feed::Feed;

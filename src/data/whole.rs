@@ -1,7 +1,7 @@
 //! Whole arrays: the inputs of one pass as they are in their files.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::data::stored::StoredArray;
@@ -79,6 +79,9 @@ pub enum NpzError {
         "`{name}` is too large for an `.npz` archive, which has at most 4 GiB and 65535 arrays"
     )]
     TooLarge { name: String },
+
+    #[error("cannot write an archive")]
+    Write { source: io::Error },
 }
 
 #[cfg(test)]

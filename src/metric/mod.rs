@@ -2,7 +2,7 @@
 //! and how alike two rankings are ([`kendall`]).
 //!
 //! A metric is a file with a [`MetricDef`], and two lines here. A network's first output is the one
-//! that counts.
+//! that counts, save for `command`.
 
 use std::fmt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use crate::tensor::{Tensor, TensorType};
 mod accuracy;
 mod agreement;
 mod classes;
+mod command;
 mod f1;
 pub mod kendall;
 mod matthews;
@@ -24,6 +25,7 @@ mod spearman;
 pub mod sqnr;
 mod topk;
 
+pub use command::CommandError;
 pub use miou::ClassMap;
 
 /// Every metric. The one list to extend.
@@ -38,6 +40,7 @@ const METRICS: &[MetricDef] = &[
     spearman::SPEARMAN,
     psnr::PSNR,
     agreement::AGREEMENT,
+    command::COMMAND,
 ];
 
 /// One row of the table of metrics.
@@ -56,6 +59,8 @@ pub enum Reference {
     Labels(LabelKind),
     /// The float network's outputs.
     Float,
+    /// What only the user's command knows, which reads the outputs from files.
+    Command,
 }
 
 /// What a value is measured in; more is better in each.
@@ -67,6 +72,8 @@ pub enum Unit {
     Coefficient,
     /// In (-inf, inf); there is no value where nothing differs.
     Decibels,
+    /// A finite number that the user knows the meaning of.
+    Number,
 }
 
 /// What a new metric is told.
@@ -126,6 +133,9 @@ pub enum MetricError {
     #[error("the output is {output}, the target {target}, expected one shape")]
     Target { output: TensorType, target: String },
 
+    #[error("metric `command:{command}` has no value")]
+    Command { command: String, source: CommandError },
+
     #[error("metric `{metric}` found values that are not finite")]
     NotFinite { metric: &'static str },
 
@@ -157,9 +167,9 @@ fn names() -> String {
     METRICS.iter().map(|def| format!("`{}`", def.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// The row of a metric that is written `NAME` or `NAME=OPTION`, and its option.
+/// The row of a metric that is written `NAME`, `NAME=OPTION` or `NAME:OPTION`, and its option.
 pub fn find(text: &str) -> Result<(&'static MetricDef, Option<&str>), MetricError> {
-    let (name, option) = match text.split_once('=') {
+    let (name, option) = match text.split_once(['=', ':']) {
         Some((name, option)) => (name, Some(option)),
         None => (text, None),
     };
@@ -200,9 +210,10 @@ mod tests {
     #[test]
     fn by_name() {
         for def in METRICS {
-            assert_eq!(find(def.name).unwrap().0.name, def.name);
-            let metric = create(def.name, Path::new("")).unwrap();
-            assert_eq!(metric.value().unwrap(), None, "{}", def.name);
+            let text = if def.reference == Reference::Command { "command:x" } else { def.name };
+            assert_eq!(find(text).unwrap().0.name, def.name);
+            let metric = create(text, Path::new("")).unwrap();
+            assert_eq!(metric.value().unwrap(), None, "{text}");
         }
         let fails = |text| create(text, Path::new("")).unwrap_err().to_string();
         let known = METRICS.iter().map(|def| format!("`{}`", def.name)).collect::<Vec<_>>();

@@ -79,7 +79,7 @@ pub struct Evaluation<'a> {
     pub labels: Option<&'a Labels>,
     /// As [`metric::find`](crate::metric::find) reads them.
     pub metrics: &'a [String],
-    /// A folder that is there and empty, for metrics that write files.
+    /// A folder that is there and empty, for metrics that the user's command computes.
     pub scratch: &'a Path,
     /// The quantized network; `None` evaluates the float one alone.
     pub changes: Option<&'a Changes<'a>>,
@@ -123,6 +123,7 @@ impl Evaluation<'_> {
         }
         progress.finish();
         let [float, quantized] = judges;
+        let float = float.values()?;
         let mut quantized = self.changes.map(|_| quantized.values()).transpose()?;
         if let Some(values) = &mut quantized {
             let powers = signal.iter().zip(&noise);
@@ -132,7 +133,7 @@ impl Evaluation<'_> {
             values.insert("sqnr_db".to_owned(), sqnr_db);
         }
         let samples = self.feed.dataset().len() as u64;
-        Ok(Evaluated { samples, float: float.values()?, quantized })
+        Ok(Evaluated { samples, float, quantized })
     }
 
     fn pass(

@@ -2,7 +2,7 @@
 
 use crate::artifact::Eval;
 use crate::metric::{self, Unit};
-use crate::report::number::{UNKNOWN, decibels, plural};
+use crate::report::number::{UNKNOWN, decibels, plain, plural};
 use crate::report::{Align, Table};
 
 /// A row for each value, float beside quantized.
@@ -46,7 +46,7 @@ fn cell(name: &str, value: Option<f64>) -> String {
         (_, None) => UNKNOWN.to_owned(),
         (Some(Unit::Fraction), Some(value)) => format!("{:.2} %", 100. * value),
         (Some(Unit::Coefficient), Some(value)) => format!("{value:.4}"),
-        (None, Some(value)) => value.to_string(),
+        (Some(Unit::Number) | None, Some(value)) => plain(value),
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
     fn units() {
         let json = r#"{"schema":"mpq/eval/1","model":{"file":"m.onnx","sha256":"ab"},
             "data":{"samples":2},
-            "float":{"f1=macro":0.5,"matthews":-0.25,"psnr":null,"pearson":null},
+            "float":{"f1=macro":0.5,"matthews":-0.25,"psnr":null,"command":12.5,"pearson":null},
             "quantized":null}"#;
         let eval: Eval = parse("-", json.as_bytes()).unwrap();
         expect![[r#"
@@ -90,6 +90,7 @@ mod tests {
             f1=macro   50.00 %
             matthews   -0.2500
             psnr      no noise
+            command       12.5
             pearson          -"#]]
         .assert_eq(&evaluation(&eval));
     }

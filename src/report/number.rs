@@ -29,6 +29,20 @@ pub fn decibels(sqnr_db: Option<f64>) -> String {
     sqnr_db.map_or_else(|| "no noise".to_owned(), |db| format!("{db:.2} dB"))
 }
 
+/// A number of unknown size: up to six digits, without zeros at the end.
+pub(super) fn plain(value: f64) -> String {
+    let size = value.abs();
+    if size != 0. && !(1e-4..1e6).contains(&size) {
+        return format!("{value:.4e}");
+    }
+    let decimals = 5 - size.max(1.).log10().floor() as usize;
+    let text = format!("{value:.decimals$}");
+    if decimals == 0 {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 pub(super) fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| format!("{value:.3}"))
 }
@@ -83,6 +97,18 @@ mod tests {
             (4 << 20, "4.00 MiB"),
         ] {
             assert_eq!(bytes(n), text);
+        }
+        for (value, text) in [
+            (0., "0"),
+            (0.123_456_7, "0.12346"),
+            (-12.5, "-12.5"),
+            (100., "100"),
+            (999_999.4, "999999"),
+            (123_456., "123456"),
+            (1e6, "1.0000e6"),
+            (3e-5, "3.0000e-5"),
+        ] {
+            assert_eq!(plain(value), text);
         }
         assert_eq!(decibels(Some(31.204)), "31.20 dB");
         assert_eq!(decibels(None), "no noise");

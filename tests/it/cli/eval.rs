@@ -55,12 +55,15 @@ fn float_uniform_and_searched() {
 }
 
 /// Every metric that the digits can have, and keys where one name is asked for twice.
+#[cfg(unix)]
 #[test]
 fn metrics() {
     let sandbox = Sandbox::new();
     let uniform = ["--uniform", "W4A8", "--calib", CALIB, "--samples", "100"];
     let metrics = ["accuracy", "f1=macro", "f1=micro", "matthews", "agreement"];
     let metrics = metrics.map(|metric| ["--metric", metric]).concat();
+    // An archive of 100 samples of 10 scores: 4000 bytes and headers.
+    let command = ["--metric", "command:wc -c < \"$MPQ_OUTPUTS\""];
     expect![[r#"
         100 samples
                       float  quantized
@@ -69,11 +72,12 @@ fn metrics() {
         f1=micro    99.00 %   100.00 %
         matthews     0.9889     1.0000
         agreement  100.00 %    99.00 %
+        command        4246       4246
         SQNR              -   ***** dB
         by default --preprocess unit --resize 9 --crop 8
         exit 0
     "#]]
-    .assert_eq(&text(&sandbox, &[&uniform[..], &metrics].concat()));
+    .assert_eq(&text(&sandbox, &[&uniform[..], &metrics, &command].concat()));
 }
 
 /// The SQNR that a search states is the one that `eval` finds on the same samples.
@@ -113,6 +117,8 @@ fn refusals() {
         "eval MODEL --data VAL --metric agreement",
         "eval MODEL --data VAL --labels VAL --metric psnr --samples 1",
         "eval MODEL --data VAL --labels VAL --metric pearson",
+        "eval MODEL --data VAL --metric command:false --samples 2",
+        "eval MODEL --data VAL --metric command:",
         "eval MODEL --data VAL --labels TMP/none.csv",
         "eval MODEL --data VAL --labels TMP/bad.csv",
         "eval MODEL --data VAL --labels TMP/few.csv --samples 3",
@@ -141,7 +147,7 @@ fn refusals() {
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val/labels.csv --metric f2
-        error: invalid value 'f2' for '--metric <NAME>': found metric `f2`, expected one of `top1`, `top5`, `miou`, `accuracy`, `f1`, `matthews`, `pearson`, `spearman`, `psnr`, `agreement`
+        error: invalid value 'f2' for '--metric <NAME>': found metric `f2`, expected one of `top1`, `top5`, `miou`, `accuracy`, `f1`, `matthews`, `pearson`, `spearman`, `psnr`, `agreement`, `command`
 
         For more information, try '--help'.
         exit 2
@@ -180,6 +186,17 @@ fn refusals() {
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels examples/digits/val --metric pearson
         error: option `--labels` is a folder, expected a CSV file or an array of numbers
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --metric command:false --samples 2
+        error: cannot score the float network: metric `command:false` has no value
+          caused by: it ended with exit status: 1
+        exit 2
+
+        $ mpq eval examples/digits/model.onnx --data examples/digits/val --metric command:
+        error: invalid value 'command:' for '--metric <NAME>': found `` as the option of metric `command`, expected a shell command, as in `command:CMD`
+
+        For more information, try '--help'.
         exit 2
 
         $ mpq eval examples/digits/model.onnx --data examples/digits/val --labels TMP/none.csv
