@@ -32,10 +32,10 @@
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
 //! | [`exec`] | runs a graph, whole or from changed values on, by the fast engine or the reference; knows nothing of bit-widths |
-//! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels |
+//! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels; archives of outputs |
 //! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
 //! | [`cost`] | what a configuration costs |
-//! | [`metric`] | how good outputs are |
+//! | [`metric`] | how good outputs are, against labels or the float network; a file per metric |
 //! | [`sensitivity`] | Phase 1 |
 //! | [`search`] | Phase 2 on a `Problem`; knows nothing of networks |
 //! | [`artifact`] | the JSON files |

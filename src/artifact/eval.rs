@@ -11,7 +11,8 @@ pub struct Eval {
     pub schema: String,
     pub model: Model,
     pub data: EvalData,
-    /// By name, such as `top1`.
+    /// By name, such as `top1`, or by the whole text where several have one name, such as `f1=macro`;
+    /// in the unit of the metric, `None` where it has no value.
     pub float: Ordered<Option<f64>>,
     /// The same and `sqnr_db`, where `None` is no noise at all; `None` without a configuration.
     pub quantized: Option<Ordered<Option<f64>>>,
