@@ -119,6 +119,15 @@ impl Values {
         self.values[id.index()].as_ref().is_some_and(|stored| stored.for_each_part(&mut visit))
     }
 
+    /// Forgets all but some.
+    pub fn retain(&mut self, ids: &[ValueId]) {
+        for (index, value) in self.values.iter_mut().enumerate() {
+            if !ids.iter().any(|id| id.index() == index) {
+                *value = None;
+            }
+        }
+    }
+
     /// Bytes held; values that share storage count each.
     pub fn size_bytes(&self) -> usize {
         self.values.iter().flatten().map(Stored::size_bytes).sum()

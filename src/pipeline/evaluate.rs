@@ -142,16 +142,27 @@ impl Evaluation<'_> {
         progress: &dyn Progress,
     ) -> Result<(Values, Option<Values>), PipelineError> {
         let inputs = self.feed.inputs(pass).map_err(PipelineError::Data)?;
-        let run = |changes: &Changes<'_>| {
-            let values = self.engine.run(&inputs, changes, Keep::Outputs);
-            values.map_err(|source| {
-                PipelineError::Measure(MeasureError::Run { sample: self.feed.name(pass), source })
-            })
+        let failed = |source| {
+            PipelineError::Measure(MeasureError::Run { sample: self.feed.name(pass), source })
         };
-        let float = run(&Changes::default())?;
-        let quantized = self.changes.map(run).transpose()?;
+        let (engine, none) = (self.engine, Changes::default());
+        let shared = self.changes.filter(|changes| self.has_float_part(changes));
+        let keep = if shared.is_some() { Keep::All } else { Keep::Outputs };
+        let mut float = engine.run(&inputs, &none, keep).map_err(failed)?;
+        let quantized = self.changes.map(|changes| match shared {
+            Some(_) => engine.rerun(&float, &none, changes, Keep::Outputs),
+            None => engine.run(&inputs, changes, Keep::Outputs),
+        });
+        let quantized = quantized.transpose().map_err(failed)?;
+        float.retain(self.graph.outputs());
         progress.advance(1);
         Ok((float, quantized))
+    }
+
+    /// Whether so much of the network stays in float that computing it once for both pays.
+    fn has_float_part(&self, changes: &Changes<'_>) -> bool {
+        let changed = changes.hooks.keys().chain(changes.constants.keys()).copied();
+        5 * self.graph.dependents(changed).count() < 4 * self.graph.n_nodes()
     }
 
     /// Shows one sample to the judges of the float and of the quantized network.

@@ -54,6 +54,24 @@ fn float_uniform_and_searched() {
     assert!(json["quantized"]["sqnr_db"].as_f64().unwrap() > 20.);
 }
 
+/// The part that stays in float is computed once for both networks; nothing changes by that.
+#[test]
+fn a_network_that_begins_in_float() {
+    let sandbox = Sandbox::new();
+    let kept = ["stem*", "block1*", "block2*", "block3*"];
+    let excluded: Vec<&str> = kept.iter().flat_map(|kept| ["--exclude", kept]).collect();
+    let search = ["search", MODEL, "--calib", CALIB, "--budget", "bops=1T", "-o", "TMP/c.json"];
+    let samples = ["--samples", "20"];
+    let searched = sandbox.mpq(&[&search[..], &excluded, &samples].concat());
+    assert_eq!(searched.code, 0, "{}", searched.stderr);
+    let config = sandbox.read("c.json");
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let eval = ["eval", MODEL, "--data", CALIB, "--config", "TMP/c.json", "--json"];
+    let evaluated = sandbox.mpq(&[&eval[..], &samples].concat());
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated.stdout).unwrap();
+    assert_eq!(evaluated["quantized"]["sqnr_db"], config["quality"]["sqnr_db"]);
+}
+
 /// Every metric that the digits can have, and keys where one name is asked for twice.
 #[cfg(unix)]
 #[test]
