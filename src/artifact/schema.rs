@@ -21,7 +21,7 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Artifact, Config, Eval, Sensitivity, example, parse};
-    use crate::quant::{OperatorRule, Target};
+    use crate::quant::{FixedRange, OperatorRule, OutputRule, ScaleKind, Target, TargetPin};
 
     /// A schema, and the `path`s of its `properties` that were used so far.
     struct Validator {
@@ -204,6 +204,19 @@ mod tests {
         let operators = vec!["Softmax".to_owned()];
         target.keep_float = operators.clone();
         target.requantized = operators.clone();
+        target.not_requantized = operators.clone();
+        target.quantized = Some(operators.clone());
+        target.weight_scales.by_operator.insert("Gemm".to_owned(), ScaleKind::PerTensor);
+        let range = FixedRange { min: 0., max: 1. };
+        target.outputs.push(OutputRule {
+            operators: operators.clone(),
+            scheme: Some(target.weights),
+            range: Some(range),
+            by_bits: [(16, range)].into(),
+        });
+        let candidate = candidates[0];
+        target.pins.push(TargetPin { pattern: "head*".to_owned(), candidate });
+        target.exclude.push("mask".to_owned());
         target.rules.push(OperatorRule { operators, candidates });
         target
     }
@@ -306,9 +319,11 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_target_is_valid() {
-        let file = include_str!("../quant/targets/generic.json");
-        let target: Value = serde_json::from_str(file).unwrap();
-        Validator::new("target").check(&target).unwrap();
+    fn built_in_targets_are_valid() {
+        for (name, file) in Target::files() {
+            let target: Value = serde_json::from_str(file).unwrap();
+            let checked = Validator::new("target").check(&target);
+            assert_eq!(checked, Ok(()), "{name}");
+        }
     }
 }

@@ -251,8 +251,8 @@ impl Subject<'_> {
         dims: std::collections::BTreeMap<String, usize>,
     ) -> anyhow::Result<Evaluated> {
         let args = &self.args.measure;
-        let mut settings =
-            args.quant.uniform_settings(candidate, dims, args.data.seed(), args.run.engine())?;
+        let (seed, engine) = (args.data.seed(), args.run.engine());
+        let mut settings = args.quant.uniform_settings(candidate, dims, seed, engine, self.ui)?;
         let compared = settings.outputs.take();
         settings.outputs = outputs_and(&model.graph, compared.as_deref().unwrap_or_default());
         let samples =

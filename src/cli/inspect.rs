@@ -3,10 +3,9 @@
 use mpq::artifact::to_json;
 use mpq::onnx;
 use mpq::pipeline::Inspection;
-use mpq::quant::Candidates;
 use mpq::report;
 
-use crate::cli::flags::{ModelArgs, read_target};
+use crate::cli::flags::{ChoiceArgs, ModelArgs};
 use crate::cli::{ExitStatus, Ui};
 
 /// Show the operators, groups and sizes of a model
@@ -17,13 +16,8 @@ pub(super) struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Candidates, separated by commas
-    #[arg(long, value_name = "LIST", default_value = "W4A8,W8A8,W8A16")]
-    candidates: Candidates,
-
-    /// Hardware to quantize for: a name or a file
-    #[arg(long, value_name = "NAME|FILE", default_value = "generic")]
-    target: String,
+    #[command(flatten)]
+    choice: ChoiceArgs,
 
     /// Print JSON instead of tables
     #[arg(long)]
@@ -31,9 +25,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
-    let target = read_target(&args.target)?;
+    let candidates = args.choice.candidates();
+    let target = args.choice.target(&candidates, ui)?;
     let model = onnx::load_lenient(&args.model.model, &args.model.dims())?;
-    let inspection = Inspection::new(model, &target, &args.candidates)?;
+    let inspection = Inspection::new(model, &target, &candidates, &args.choice.pins())?;
     let text = match args.json {
         true => to_json(&inspection),
         false => report::inspect(&inspection),

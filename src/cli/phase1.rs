@@ -34,7 +34,7 @@ impl MeasureArgs {
         then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let settings =
-            self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine())?;
+            self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine(), ui)?;
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::graph::testing::{net, types};
     use crate::ops::AttrValue;
-    use crate::quant::{Pattern, Pin, Target};
+    use crate::quant::{Pin, Target};
 
     /// The cost of a configuration given as `x=W8A8 y=A16`, in the order of the groups.
     fn cost(graph: &Graph, candidates: &[&str]) -> Cost {
@@ -277,7 +277,7 @@ mod tests {
         let types = types(&graph);
         let placement = Placement::new(&graph, &types, &target);
         let listed = "W4A8,W8A8,W8A16".parse().unwrap();
-        let pins = [Pin { pattern: Pattern::new("y"), candidate: "A16".parse().unwrap() }];
+        let pins = [Pin::of_text("y=A16")];
         let groups = Groups::new(&graph, &types, &placement, &target, &listed, &pins).unwrap();
         let text = |candidates: Vec<Candidate>| {
             candidates.iter().map(Candidate::to_string).collect::<Vec<_>>().join(" ")

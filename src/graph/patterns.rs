@@ -17,7 +17,8 @@ pub struct Unit {
     pub output: ValueId,
 }
 
-/// A rule for chains: one of `heads`, then each stage at most once, in order.
+/// A rule for chains: one of `heads`, then each stage at most once, in order. Where several rules
+/// have a head, the first that finds something to join holds.
 ///
 /// A stage is a list of operators or composites by name; `Add`, `Sub`, `Mul` and `Div` count only
 /// with a constant as the other operand.
@@ -26,6 +27,9 @@ pub struct Unit {
 pub struct Chain {
     pub heads: Vec<String>,
     pub then: Vec<Vec<String>>,
+    /// Whether no stage may be missing.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// A small expression to look for, written from its result backwards.
@@ -281,19 +285,36 @@ impl Search<'_> {
         let heads: Vec<NodeId> = self.graph.nodes().map(|(id, _)| id).collect();
         for head in heads {
             let Some(unit) = unit_of[head.index()] else { continue };
-            let is_first = units[unit].nodes.first() == Some(&head);
-            let chain = chains.iter().find(|chain| chain.heads.contains(&units[unit].kind));
-            let (true, Some(chain)) = (is_first, chain) else { continue };
-            for stage in &chain.then {
-                if let Some(next) = self.next_in_chain(&units[unit], units, unit_of, stage) {
-                    let joined = std::mem::take(&mut units[next].nodes);
-                    joined.iter().for_each(|node| unit_of[node.index()] = Some(unit));
-                    units[unit].output = units[next].output;
-                    units[unit].nodes.extend(joined);
-                    units[unit].nodes.sort();
-                }
+            if units[unit].nodes.first() != Some(&head) {
+                continue;
+            }
+            let of_head = chains.iter().filter(|chain| chain.heads.contains(&units[unit].kind));
+            let mut links = of_head.map(|chain| self.links(unit, chain, units, unit_of));
+            for next in links.find(|links| !links.is_empty()).unwrap_or_default() {
+                let joined = std::mem::take(&mut units[next].nodes);
+                joined.iter().for_each(|node| unit_of[node.index()] = Some(unit));
+                units[unit].output = units[next].output;
+                units[unit].nodes.extend(joined);
+                units[unit].nodes.sort();
             }
         }
+    }
+
+    /// The units that a chain adds to its first one, in order.
+    fn links(
+        &self,
+        first: usize,
+        chain: &Chain,
+        units: &[Unit],
+        unit_of: &[Option<usize>],
+    ) -> Vec<usize> {
+        let mut links: Vec<usize> = Vec::new();
+        for stage in &chain.then {
+            let last = &units[links.last().copied().unwrap_or(first)];
+            links.extend(self.next_in_chain(last, units, unit_of, stage));
+        }
+        let is_enough = !chain.whole || links.len() == chain.then.len();
+        if is_enough { links } else { Vec::new() }
     }
 
     /// The unit that alone reads the output of `unit`, if it is one of `stage`.
@@ -338,6 +359,7 @@ mod tests {
         vec![Chain {
             heads: list(&["Conv", "MatMul"]),
             then: vec![list(&["BatchNormalization"]), list(&["Add"]), activations],
+            whole: false,
         }]
     }
 
@@ -366,6 +388,27 @@ mod tests {
     fn activation_joins_its_convolution() {
         let graph = conv().node("Relu", &["conv"], "y").outputs(&["y"]);
         assert_eq!(units_of(&graph), ["Conv: conv y"]);
+    }
+
+    #[test]
+    fn a_whole_chain_misses_no_stage() {
+        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let chain = |stages: &[&str]| Chain {
+            heads: list(&["Conv"]),
+            then: stages.iter().map(|&stage| list(&[stage])).collect(),
+            whole: true,
+        };
+        let chains = [chain(&["Add", "Relu"]), chain(&["Clip"])];
+        let kinds = |graph: &Graph| {
+            let units = units(graph, &chains, |_| false);
+            units.iter().map(|unit| unit.nodes.len()).collect::<Vec<_>>()
+        };
+        let add = || conv().node("Add", &["conv", "3"], "add");
+        assert_eq!(kinds(&add().node("Relu", &["add"], "y").outputs(&["y"])), [3]);
+        assert_eq!(kinds(&add().outputs(&["add"])), [1, 1]);
+        assert_eq!(kinds(&conv().node("Relu", &["conv"], "y").outputs(&["y"])), [1, 1]);
+        let clip = conv().node("Clip", &["conv", "0", "6"], "y").outputs(&["y"]);
+        assert_eq!(kinds(&clip), [2]);
     }
 
     #[test]

@@ -271,10 +271,17 @@ pub fn read_sensitivity(
         found: file.outputs.join(", "),
         expected: outputs.join(", "),
     };
+    let signal = powers(&file.signal_power).ok_or_else(|| missing("list of outputs"))?;
     let mut measured = Vec::new();
     for (group, file_group) in groups.iter().zip(&file.groups) {
         let mut choices = Vec::new();
         for &candidate in &group.choices {
+            // Float makes no noise, whether that was measured or not.
+            if candidate.is_float() {
+                let noise = Powers(signal.0.iter().map(|powers| vec![0.; powers.len()]).collect());
+                choices.push(Measurement { candidate, noise });
+                continue;
+            }
             let choice = file_group.choices.iter().find(|choice| choice.candidate == candidate);
             let choice = choice.ok_or_else(|| PipelineError::Foreign {
                 what: "list of choices of a group",
@@ -296,7 +303,6 @@ pub fn read_sensitivity(
         }
         measured.push(choices);
     }
-    let signal = powers(&file.signal_power).ok_or_else(|| missing("list of outputs"))?;
     let sensitivity = Sensitivity { signal, groups: measured };
     check_samples(&sensitivity)?;
     let encodings = read_encodings(network, &file.encodings);

@@ -11,7 +11,7 @@ use crate::ops::ErrorKind;
 use crate::pipeline::artifacts::GroupNames;
 use crate::pipeline::{PipelineError, input_types};
 use crate::quant::{
-    Candidate, Candidates, Group, GroupError, Groups, Placement, Target, node_macs,
+    Candidate, Candidates, Group, GroupError, Groups, Pin, Placement, Target, node_macs,
 };
 use crate::tensor::DType;
 
@@ -95,6 +95,7 @@ pub struct InspectedGroup {
     pub weight_elements: u64,
     pub macs: u64,
     pub choices: Vec<Candidate>,
+    pub pinned: bool,
     pub tied_by: Vec<String>,
 }
 
@@ -138,6 +139,7 @@ impl Inspection {
         model: Model,
         target: &Target,
         candidates: &Candidates,
+        pins: &[Pin],
     ) -> Result<Inspection, PipelineError> {
         let mut inspection = Inspection::of_file(&model);
         let graph = simplify(model.graph);
@@ -157,7 +159,7 @@ impl Inspection {
             }
         }
         if inspection.unsupported.is_empty() {
-            inspection.add_quantizers(&graph, &types, target, candidates)?;
+            inspection.add_quantizers(&graph, &types, target, candidates, pins)?;
         }
         Ok(inspection)
     }
@@ -196,9 +198,10 @@ impl Inspection {
         types: &Types,
         target: &Target,
         candidates: &Candidates,
+        pins: &[Pin],
     ) -> Result<(), PipelineError> {
         let placement = Placement::new(graph, types, target);
-        let groups = match Groups::new(graph, types, &placement, target, candidates, &[]) {
+        let groups = match Groups::new(graph, types, &placement, target, candidates, pins) {
             Ok(groups) => groups,
             Err(GroupError::NothingToQuantize) => {
                 let macs = graph.nodes().map(|(_, node)| node_macs(types, node));
@@ -293,6 +296,7 @@ fn inspected(graph: &Graph, placement: &Placement, group: &Group) -> InspectedGr
         weight_elements: group.weight_elements,
         macs: group.weight_macs + group.product_macs,
         choices: group.choices.clone(),
+        pinned: group.is_pinned,
         tied_by: group.tied_by.clone(),
     }
 }

@@ -133,16 +133,21 @@ impl Calibration<'_> {
     fn encoding_classes(&self) -> Vec<usize> {
         let activations = &self.placement.activations;
         let mut class: Vec<usize> = (0..activations.len()).collect();
+        let maker = self.makers();
+        let is_free = |index: &usize| {
+            !maker[*index].is_some_and(|operator| self.target.fixes_range(operator))
+        };
         let position = |value: ValueId| activations.iter().position(|&other| other == value);
         for (id, node) in self.graph.nodes() {
-            let (share, with_output) = self.target.tie(&node.op_type);
+            let (share, with_output) = self.target.tie(self.placement.operator(id));
             if share != Share::SameEncoding {
                 continue;
             }
             let mut tied = self.placement.reads(self.graph, id);
             let output = node.output(0).filter(|_| with_output);
             tied.extend(output.and_then(|output| self.placement.root(output)));
-            let tied: Vec<usize> = tied.into_iter().filter_map(position).collect();
+            let tied = tied.into_iter().filter_map(position);
+            let tied: Vec<usize> = tied.filter(is_free).collect();
             let classes: BTreeSet<usize> = tied.iter().map(|&index| class[index]).collect();
             let Some(&first) = classes.first() else { continue };
             class.iter_mut().filter(|c| classes.contains(c)).for_each(|c| *c = first);
@@ -150,17 +155,30 @@ impl Calibration<'_> {
         class
     }
 
+    /// For every activation the operator that makes it; `None` for an input of the network.
+    fn makers(&self) -> Vec<Option<&str>> {
+        let producers = self.graph.producers();
+        let maker =
+            |value: &ValueId| producers[value.index()].map(|id| self.placement.operator(id));
+        self.placement.activations.iter().map(maker).collect()
+    }
+
     fn activations(&self, histograms: &[Histogram]) -> Vec<BTreeMap<Bits, Encoding>> {
-        let one = |(value, histogram): (&ValueId, &Histogram)| {
+        let makers = self.makers();
+        let one = |((value, histogram), &maker): ((&ValueId, &Histogram), &Option<&str>)| {
             let widths = self.widths(|group| group.activations.contains(value));
+            let rule = maker.and_then(|operator| self.target.output_rule(operator));
             let encoding = |bits: Bits| {
-                let scheme = self.target.activations.scheme(bits);
-                let range = activation_range(self.methods.activations, bits, scheme, histogram);
+                let scheme = self.target.output_scheme(maker, bits);
+                let observed =
+                    || activation_range(self.methods.activations, bits, scheme, histogram);
+                let range = rule.and_then(|rule| rule.range(bits)).unwrap_or_else(observed);
                 (bits, Encoding::new(bits, scheme, None, &[range]))
             };
             widths.into_iter().map(encoding).collect()
         };
-        self.placement.activations.par_iter().zip(histograms).map(one).collect()
+        let activations = self.placement.activations.par_iter();
+        activations.zip(histograms).zip(&makers).map(one).collect()
     }
 
     fn operands(&self) -> Vec<BTreeMap<Bits, Encoding>> {

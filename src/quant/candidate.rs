@@ -69,6 +69,11 @@ impl Candidate {
         Candidate { weight: None, activation }
     }
 
+    /// Whether nothing is quantized.
+    pub fn is_float(&self) -> bool {
+        self.activation.is_float() && self.weight.is_none_or(Bits::is_float)
+    }
+
     /// Weight bits times activation bits: what one MAC costs. Missing weights count 1.
     pub fn product(&self) -> u32 {
         self.weight.map_or(1, u32::from) * u32::from(self.activation)

@@ -6,8 +6,8 @@
 
 use crate::graph::{Graph, Node, NodeId, Types, ValueId};
 use crate::ops::OutputRange;
-use crate::quant::pattern::Pattern;
-use crate::quant::{Bits, Candidate, Candidates, Placement, Share, Target};
+use crate::quant::choice::Rules;
+use crate::quant::{Candidate, Candidates, GroupError, Pin, Placement, Share, Target};
 
 /// Quantizers with one choice, and what may be chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,30 +36,6 @@ pub struct Group {
     pub tied_by: Vec<String>,
 }
 
-/// A choice forced by the user on every group that has a matching node or tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
-    pub pattern: Pattern,
-    pub candidate: Candidate,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GroupError {
-    #[error(
-        "no candidate of {candidates} is allowed for group `{group}` (operators {operators}) by target `{target}`"
-    )]
-    NoCandidate { group: String, operators: String, candidates: String, target: String },
-
-    #[error("pin `{pattern}` matches no node or tensor")]
-    PinMatchesNothing { pattern: String },
-
-    #[error("group `{group}` is pinned to {first} and to {second}")]
-    PinsDisagree { group: String, first: Candidate, second: Candidate },
-
-    #[error("the network has no activation to quantize")]
-    NothingToQuantize,
-}
-
 /// All groups, in the order of their first activation in the model, and what no group has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Groups {
@@ -85,12 +61,9 @@ impl Groups {
             return Err(GroupError::NothingToQuantize);
         }
         let float_macs = count_macs(graph, types, placement, &mut groups);
-        for group in &mut groups {
-            group.choices = choices(graph, group, target, candidates)?;
-        }
-        for pin in pins {
-            apply_pin(graph, placement, pin, &mut groups)?;
-        }
+        let rules = Rules { graph, placement, target, candidates };
+        let pins: Vec<Pin> = target.forced().into_iter().chain(pins.iter().cloned()).collect();
+        rules.choose(&mut groups, &pins)?;
         Ok(Groups { groups, float_macs })
     }
 
@@ -138,7 +111,7 @@ impl Ties {
         node: &Node,
     ) {
         let mut reads = placement.reads(graph, id);
-        let (share, with_output) = target.tie(&node.op_type);
+        let (share, with_output) = target.tie(placement.operator(id));
         let is_product = placement.role(id).product;
         if share == Share::Own && !is_product {
             return;
@@ -270,66 +243,6 @@ fn count_macs(graph: &Graph, types: &Types, placement: &Placement, groups: &mut 
 pub fn node_macs(types: &Types, node: &Node) -> u64 {
     let Some(outputs) = types.outputs(node) else { return 0 };
     types.with_inputs(node, |inputs| node.operator.macs(inputs, &outputs)).unwrap_or(0)
-}
-
-fn choices(
-    graph: &Graph,
-    group: &Group,
-    target: &Target,
-    candidates: &Candidates,
-) -> Result<Vec<Candidate>, GroupError> {
-    let listed =
-        if group.has_weights() { candidates.as_slice().to_vec() } else { candidates.activations() };
-    let operators = || group.nodes.iter().map(|&id| graph.node(id).op_type.as_str());
-    let is_allowed = |candidate: &Candidate| operators().all(|op| target.allows(op, *candidate));
-    let mut allowed: Vec<Candidate> = listed.into_iter().filter(is_allowed).collect();
-    allowed.sort_by_key(|candidate| std::cmp::Reverse(candidate.precision()));
-    if allowed.is_empty() {
-        let mut operators: Vec<&str> = operators().collect();
-        operators.dedup();
-        return Err(GroupError::NoCandidate {
-            group: group.id.clone(),
-            operators: operators.join(", "),
-            candidates: candidates.to_string(),
-            target: target.name.clone(),
-        });
-    }
-    Ok(allowed)
-}
-
-fn apply_pin(
-    graph: &Graph,
-    placement: &Placement,
-    pin: &Pin,
-    groups: &mut [Group],
-) -> Result<(), GroupError> {
-    let mut is_used = false;
-    for group in groups {
-        let nodes = group.nodes.iter().map(|&id| graph.node(id).name.as_str());
-        let activations = group.activations.iter().map(|&value| graph.value_name(value));
-        let weights =
-            group.weights.iter().map(|&index| graph.value_name(placement.weights[index].value));
-        if !nodes.chain(activations).chain(weights).any(|name| pin.pattern.matches(name)) {
-            continue;
-        }
-        is_used = true;
-        let weight = pin.candidate.weight.filter(|_| group.has_weights());
-        let weight = weight.or(group.has_weights().then_some(Bits::FLOAT));
-        let candidate = Candidate { weight, ..pin.candidate };
-        if group.is_pinned && group.choices != [candidate] {
-            return Err(GroupError::PinsDisagree {
-                group: group.id.clone(),
-                first: group.choices[0],
-                second: candidate,
-            });
-        }
-        group.choices = vec![candidate];
-        group.is_pinned = true;
-    }
-    if is_used {
-        return Ok(());
-    }
-    Err(GroupError::PinMatchesNothing { pattern: pin.pattern.to_string() })
 }
 
 #[cfg(test)]
@@ -525,47 +438,5 @@ mod tests {
             "y |  |  | ",
         ];
         assert_eq!(groups(&graph), expected);
-    }
-
-    #[test]
-    fn choices_and_pins() {
-        let net = conv(net(&[("x", &[1, 4, 6, 6])]), "x", ("w1", &[4, 4, 1, 1]), "c1");
-        let graph = net.node("Relu", &["c1"], "y").outputs(&["y"]);
-        let pin = |pattern: &str, candidate: &str| Pin {
-            pattern: Pattern::new(pattern),
-            candidate: candidate.parse().unwrap(),
-        };
-        let choices = |pins: &[Pin]| {
-            let groups = groups_with(&graph, pins).unwrap().groups;
-            let text = |group: &Group| {
-                let choices: Vec<String> = group.choices.iter().map(Candidate::to_string).collect();
-                choices.join(" ")
-            };
-            groups.iter().map(text).collect::<Vec<_>>()
-        };
-        assert_eq!(choices(&[]), ["W8A16 W8A8 W4A8", "A16 A8"]);
-        assert_eq!(choices(&[pin("c1", "W6A6")]), ["W6A6", "A16 A8"]);
-        assert_eq!(choices(&[pin("*", "W8A16")]), ["W8A16", "A16"]);
-        let error = |pins: &[Pin]| groups_with(&graph, pins).unwrap_err().to_string();
-        assert_eq!(error(&[pin("conv9", "W8A8")]), "pin `conv9` matches no node or tensor");
-        let twice = [pin("c1", "W8A8"), pin("w1", "W4A8")];
-        assert_eq!(error(&twice), "group `x` is pinned to W8A8 and to W4A8");
-    }
-
-    #[test]
-    fn a_target_may_leave_nothing() {
-        let graph = net(&[("x", &[2, 3])]).node("Softmax", &["x"], "y").outputs(&["y"]);
-        let mut target = Target::built_in("generic").unwrap();
-        target.rules.push(crate::quant::OperatorRule {
-            operators: vec!["Softmax".to_owned()],
-            candidates: vec!["W4A4".parse().unwrap()],
-        });
-        let types = types(&graph);
-        let placement = Placement::new(&graph, &types, &target);
-        let candidates: Candidates = "W8A8".parse().unwrap();
-        let error = Groups::new(&graph, &types, &placement, &target, &candidates, &[]);
-        let text = "no candidate of W8A8 is allowed for group `x` (operators Softmax) by target \
-                    `generic`";
-        assert_eq!(error.unwrap_err().to_string(), text);
     }
 }

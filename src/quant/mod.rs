@@ -3,10 +3,12 @@
 mod calibrate;
 mod candidate;
 mod candidates;
+mod choice;
 mod encoding;
 mod group;
 mod histogram;
 mod pattern;
+mod pin;
 mod placement;
 mod range;
 mod simulate;
@@ -15,11 +17,16 @@ mod target;
 pub use calibrate::{Calibration, CalibrationError, Encodings, RangeMethods, calibrate};
 pub use candidate::{Bits, BitsError, Candidate, CandidateError};
 pub use candidates::{Candidates, CandidatesError};
+pub use choice::{GroupError, NoCandidate};
 pub use encoding::{Encoding, Range, Scheme};
-pub use group::{Group, GroupError, Groups, Pin, node_macs};
+pub use group::{Group, Groups, node_macs};
 pub use histogram::{Bin, Histogram};
-pub use pattern::Pattern;
+pub use pattern::{Pattern, nearest};
+pub use pin::Pin;
 pub use placement::{OperandSite, Placement, WeightSite};
 pub use range::{RangeMethod, RangeMethodError, activation_range, weight_range};
 pub use simulate::{FakeQuantize, Simulator};
-pub use target::{ActivationSchemes, OperatorRule, Share, TARGET_SCHEMA, Target, TargetError, Tie};
+pub use target::{
+    ActivationSchemes, FixedRange, OperatorRule, OutputRule, ScaleKind, Share, TARGET_SCHEMA,
+    Target, TargetError, TargetPin, Tie, WeightScales,
+};

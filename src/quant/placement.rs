@@ -8,8 +8,8 @@
 
 use crate::graph::patterns::{Unit, units};
 use crate::graph::{Graph, Node, NodeId, Types, ValueId};
-use crate::ops::{OutputRange, QuantRole, Weight};
-use crate::quant::Target;
+use crate::ops::{OutputRange, QuantRole, Reads, Weight};
+use crate::quant::{ScaleKind, Target};
 use crate::tensor::DType;
 
 /// A weight tensor and how its channels lie.
@@ -42,6 +42,8 @@ pub struct Placement {
     /// For every value the rounded activation whose encoding it carries.
     roots: Vec<Option<ValueId>>,
     roles: Vec<QuantRole>,
+    /// By node, see [`Placement::operator`].
+    operators: Vec<String>,
     is_mask: Vec<bool>,
 }
 
@@ -49,7 +51,9 @@ impl Placement {
     pub fn new(graph: &Graph, types: &Types, target: &Target) -> Placement {
         let is_mask = masks(graph, types);
         let units = units(graph, &target.fused, |value| is_mask[value.index()]);
-        let roles = graph.nodes().map(|(_, node)| role(node, types, target)).collect();
+        let operators = operators(graph, |value| is_mask[value.index()]);
+        let nodes = graph.nodes().zip(&operators);
+        let roles = nodes.map(|((_, node), name)| role(node, name, types, target)).collect();
         let mut placement = Placement {
             activations: Vec::new(),
             weights: Vec::new(),
@@ -57,10 +61,11 @@ impl Placement {
             roots: vec![None; graph.n_values()],
             units,
             roles,
+            operators,
             is_mask,
         };
-        placement.find_activations(graph, types);
-        placement.find_weights(graph);
+        placement.find_activations(graph, types, target);
+        placement.find_weights(graph, target);
         placement.find_operands(graph);
         placement
     }
@@ -68,6 +73,11 @@ impl Placement {
     /// The rounded activation whose encoding a value carries; `None` where it stays float.
     pub fn root(&self, value: ValueId) -> Option<ValueId> {
         self.roots[value.index()]
+    }
+
+    /// What rules call a node: its operator, or the composite that it is part of.
+    pub fn operator(&self, node: NodeId) -> &str {
+        &self.operators[node.index()]
     }
 
     pub fn role(&self, node: NodeId) -> &QuantRole {
@@ -91,7 +101,7 @@ impl Placement {
         self.is_mask[value.index()]
     }
 
-    fn find_activations(&mut self, graph: &Graph, types: &Types) {
+    fn find_activations(&mut self, graph: &Graph, types: &Types, target: &Target) {
         let is_inner = inner_values(graph, &self.units);
         let is_parameter = self.parameters(graph);
         let is_mask = self.is_mask.clone();
@@ -106,14 +116,22 @@ impl Placement {
         let mut is_rounded = vec![false; graph.n_values()];
         for (id, node) in graph.nodes() {
             let role = self.role(id);
+            // What float operators alone make use of stays float while it is moved.
+            if target.keeps_some_float() && matches!(role.output, OutputRange::SameAsInput(_)) {
+                continue;
+            }
             for (position, value) in node.present_inputs() {
                 let is_read = role.reads(position)
                     || role.weights.iter().any(|weight| weight.input == position);
                 is_rounded[source[value.index()].index()] |= is_read && is_activation(value);
             }
         }
+        let producers = graph.producers();
         for &output in graph.outputs() {
-            is_rounded[source[output.index()].index()] |= is_activation(output);
+            let root = source[output.index()];
+            let is_float = producers[root.index()]
+                .is_some_and(|id| target.keeps_float(&self.operators[id.index()]));
+            is_rounded[root.index()] |= is_activation(output) && !is_float && !target.float_outputs;
         }
         for value in graph.value_ids().filter(|&value| is_activation(value)) {
             let root = source[value.index()];
@@ -151,7 +169,7 @@ impl Placement {
         source
     }
 
-    fn find_weights(&mut self, graph: &Graph) {
+    fn find_weights(&mut self, graph: &Graph, target: &Target) {
         for (id, node) in graph.nodes() {
             let reads_activation = !self.reads(graph, id).is_empty();
             for Weight { input, channel_axis } in self.role(id).weights.clone() {
@@ -161,8 +179,9 @@ impl Placement {
                     })
                 });
                 let is_used = reads_activation || self.is_lookup(id, node);
+                let is_per_channel = target.scales(self.operator(id)) == ScaleKind::PerChannel;
                 if let Some(value) = constant.filter(|_| is_used) {
-                    self.add_weight(value, channel_axis, id);
+                    self.add_weight(value, is_per_channel.then_some(channel_axis), id);
                 }
             }
         }
@@ -176,15 +195,13 @@ impl Placement {
             && node.output(0).is_some_and(|output| self.root(output).is_some())
     }
 
-    fn add_weight(&mut self, value: ValueId, axis: usize, node: NodeId) {
+    fn add_weight(&mut self, value: ValueId, axis: Option<usize>, node: NodeId) {
         match self.weights.iter_mut().find(|site| site.value == value) {
             Some(site) => {
-                site.axis = site.axis.filter(|&other| other == axis);
+                site.axis = site.axis.filter(|&other| axis == Some(other));
                 site.nodes.push(node);
             }
-            None => {
-                self.weights.push(WeightSite { value, axis: Some(axis), nodes: vec![node] });
-            }
+            None => self.weights.push(WeightSite { value, axis, nodes: vec![node] }),
         }
     }
 
@@ -211,18 +228,42 @@ impl Placement {
     }
 }
 
-fn role(node: &Node, types: &Types, target: &Target) -> QuantRole {
-    if target.keep_float.contains(&node.op_type) {
-        return QuantRole::NOT_QUANTIZED;
+/// For every node its operator, or the composite that it is part of.
+fn operators(graph: &Graph, is_mask: impl Fn(ValueId) -> bool) -> Vec<String> {
+    let mut operators: Vec<String> = graph.nodes().map(|(_, node)| node.op_type.clone()).collect();
+    for unit in units(graph, &[], is_mask).iter().filter(|unit| 1 < unit.nodes.len()) {
+        unit.nodes.iter().for_each(|id| operators[id.index()].clone_from(&unit.kind));
     }
+    operators
+}
+
+fn role(node: &Node, operator: &str, types: &Types, target: &Target) -> QuantRole {
     let role = types.with_inputs(node, |inputs| node.operator.quant(inputs));
     let mut role = role.unwrap_or(QuantRole::NOT_QUANTIZED);
-    if target.requantized.contains(&node.op_type)
-        && matches!(role.output, OutputRange::SameAsInput(_))
-    {
-        role.output = OutputRange::Own;
+    if role.output == OutputRange::NotQuantized {
+        return role;
+    }
+    if target.keeps_float(operator) {
+        return QuantRole { reads: Reads::Only(Vec::new()), ..QuantRole::OWN_RANGE };
+    }
+    match role.output {
+        OutputRange::SameAsInput(input)
+            if target.requantizes(operator) && !is_weight(&role, input) =>
+        {
+            role.output = OutputRange::Own;
+        }
+        OutputRange::Own if target.carries(operator) => {
+            let first = node.present_inputs().find(|(position, _)| role.reads(*position));
+            role.output = first.map_or(role.output, |(first, _)| OutputRange::SameAsInput(first));
+        }
+        _ => {}
     }
     role
+}
+
+/// Whether a constant at this position is a weight: what is looked up in one is rounded with it.
+fn is_weight(role: &QuantRole, input: usize) -> bool {
+    role.weights.iter().any(|weight| weight.input == input)
 }
 
 /// Floats computed from integers and constants alone. What is looked up in a table is not one.
@@ -255,4 +296,78 @@ fn inner_values(graph: &Graph, units: &[Unit]) -> Vec<bool> {
             .for_each(|value| is_inner[value.index()] = true);
     }
     is_inner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{net, types};
+
+    /// `value>root` of every value that carries an encoding, then the weights, with their axes.
+    fn placed(graph: &Graph, change: impl FnOnce(&mut Target)) -> String {
+        let mut target = Target::built_in("generic").unwrap();
+        change(&mut target);
+        let placement = Placement::new(graph, &types(graph), &target);
+        let name = |id: ValueId| graph.value_name(id);
+        let roots = graph.value_ids().filter_map(|id| {
+            let root = placement.root(id)?;
+            Some(if root == id {
+                name(id).to_owned()
+            } else {
+                format!("{}>{}", name(id), name(root))
+            })
+        });
+        let weight = |site: &WeightSite| match site.axis {
+            Some(axis) => format!("{}:{axis}", name(site.value)),
+            None => name(site.value).to_owned(),
+        };
+        let weights = placement.weights.iter().map(weight);
+        roots.chain(weights).collect::<Vec<_>>().join(" ")
+    }
+
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn targets_move_quantizers() {
+        let graph = net(&[("x", &[1, 2, 4, 4])])
+            .weight("w", &[2, 2, 1, 1])
+            .node("GlobalAveragePool", &["x"], "pool")
+            .node("Conv", &["pool", "w"], "conv")
+            .node("Erf", &["conv"], "erf")
+            .node("Flatten", &["erf"], "flat")
+            .node("Softmax", &["flat"], "y")
+            .outputs(&["y"]);
+        assert_eq!(placed(&graph, |_| {}), "x pool conv erf flat>erf y w:0");
+        let carried = placed(&graph, |t| t.not_requantized = list(&["GlobalAveragePool"]));
+        assert_eq!(carried, "x pool>x conv erf flat>erf y w:0");
+        let again = placed(&graph, |t| t.requantized = list(&["*"]));
+        assert_eq!(again, "x pool conv erf flat y w:0");
+        let per_tensor = placed(&graph, |t| t.weight_scales.default = ScaleKind::PerTensor);
+        assert_eq!(per_tensor, "x pool conv erf flat>erf y w");
+        let float_outputs = placed(&graph, |t| t.float_outputs = true);
+        assert_eq!(float_outputs, "x pool conv erf flat>erf w:0");
+        // The convolution's input is rounded though its maker is in float.
+        let only_conv = placed(&graph, |t| t.quantized = Some(list(&["Conv", "Flatten"])));
+        assert_eq!(only_conv, "pool w:0");
+        let no_softmax = placed(&graph, |t| t.keep_float = list(&["Softmax"]));
+        assert_eq!(no_softmax, "x pool conv w:0");
+    }
+
+    #[test]
+    fn rules_know_composites_by_name() {
+        let graph = net(&[("x", &[2, 5])])
+            .scalar("3", 3.)
+            .scalar("0", 0.)
+            .scalar("6", 6.)
+            .node("Add", &["x", "3"], "add")
+            .node("Clip", &["add", "0", "6"], "clip")
+            .node("Mul", &["x", "clip"], "mul")
+            .node("Div", &["mul", "6"], "y")
+            .outputs(&["y"]);
+        assert_eq!(placed(&graph, |_| {}), "x y");
+        assert_eq!(placed(&graph, |t| t.keep_float = list(&["HardSwish"])), "");
+        assert_eq!(placed(&graph, |t| t.keep_float = list(&["Add", "Mul"])), "x y");
+    }
 }

@@ -114,7 +114,9 @@ fn groups(groups: &[InspectedGroup]) -> String {
             let mut cells = vec![String::new(); 4];
             if row == 0 {
                 let (macs, elements) = (count(group.macs), count(group.weight_elements));
-                cells = vec![(number + 1).to_string(), macs, elements, choices.join(" ")];
+                let pinned = if group.pinned { " pinned" } else { "" };
+                let choices = choices.join(" ") + pinned;
+                cells = vec![(number + 1).to_string(), macs, elements, choices];
             }
             cells.extend(lists.map(|list| list.get(row).cloned().unwrap_or_default()));
             table.row(cells);

@@ -46,8 +46,10 @@ pub fn search(config: &Config, tried: &[Tried]) -> String {
         measured(config, config.quality.sqnr_db),
         decibels(config.quality.predicted_sqnr_db),
     ]);
+    let n_pinned = config.groups.iter().filter(|group| group.pinned).count();
+    let pinned = if n_pinned == 0 { String::new() } else { format!("; {n_pinned} pinned") };
     format!(
-        "{table}\n{}: {}\n{}",
+        "{table}\n{}: {}{pinned}\n{}",
         plural(config.groups.len() as u64, "group"),
         choices(config),
         plural(config.cost.conversions, "conversion")

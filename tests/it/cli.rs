@@ -8,3 +8,4 @@ mod broken_graphs;
 mod eval;
 mod output;
 mod search;
+mod targets;

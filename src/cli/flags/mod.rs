@@ -7,7 +7,7 @@ mod run;
 
 pub(super) use data::{DataArgs, Defaults};
 pub(super) use model::ModelArgs;
-pub(super) use quant::{QuantArgs, read_target};
+pub(super) use quant::{ChoiceArgs, QuantArgs};
 pub(super) use run::RunArgs;
 
 use std::str::FromStr;

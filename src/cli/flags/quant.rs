@@ -11,14 +11,16 @@ use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
 use mpq::pipeline::Settings;
 use mpq::quant::{
-    Bits, Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods, Target,
+    Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods, Target,
 };
 
+use crate::cli::Ui;
 use crate::cli::flags::Pair;
 
+/// What groups may choose.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Quantization")]
-pub(in crate::cli) struct QuantArgs {
+pub(in crate::cli) struct ChoiceArgs {
     /// Candidates, by commas [default: W4A8,W8A8,W8A16]
     #[arg(long, value_name = "LIST")]
     candidates: Option<Candidates>,
@@ -26,6 +28,58 @@ pub(in crate::cli) struct QuantArgs {
     /// Hardware to quantize for, name or file [default: generic]
     #[arg(long, value_name = "NAME|FILE")]
     target: Option<String>,
+
+    /// Fix the groups of what matches to a candidate
+    ///
+    /// The pattern is compared with names of nodes, activations and weights; `*` stands for any
+    /// text, `?` for any character, all else for itself.
+    #[arg(long = "pin", value_name = "PATTERN=CANDIDATE")]
+    pins: Vec<Pair<Candidate>>,
+
+    /// Leave the groups of what matches in float
+    #[arg(long = "exclude", value_name = "PATTERN", value_parser = pattern)]
+    excluded: Vec<Pattern>,
+}
+
+impl ChoiceArgs {
+    pub(in crate::cli) fn candidates(&self) -> Candidates {
+        let by_default = || DEFAULT_CANDIDATES.parse().expect("the default list is valid");
+        self.candidates.clone().unwrap_or_else(by_default)
+    }
+
+    /// The target; a warning if it lacks some of the candidates, but not all.
+    pub(in crate::cli) fn target(
+        &self,
+        candidates: &Candidates,
+        ui: &Ui,
+    ) -> anyhow::Result<Target> {
+        let target = read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
+        let is_lacking = |candidate: &&Candidate| !target.has(**candidate);
+        let listed = candidates.as_slice();
+        let lacking: Vec<String> =
+            listed.iter().filter(is_lacking).map(ToString::to_string).collect();
+        if !lacking.is_empty() && lacking.len() < listed.len() {
+            let has = target.candidates.iter().flatten().map(ToString::to_string);
+            let has = has.collect::<Vec<_>>().join(", ");
+            let (name, lacking) = (&target.name, lacking.join(" and no "));
+            ui.warn(&format!(
+                "target `{name}` has no {lacking}: groups take the nearest more precise\nhint: besides W32A32, --candidates may list {has}"
+            ));
+        }
+        Ok(target)
+    }
+
+    pub(in crate::cli) fn pins(&self) -> Vec<Pin> {
+        let pinned = self.pins.iter().map(|pin| Pin::new(Pattern::new(&pin.name), pin.value));
+        pinned.chain(self.excluded.iter().cloned().map(Pin::exclusion)).collect()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Quantization")]
+pub(in crate::cli) struct QuantArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
 
     /// Ranges: minmax, mse or percentile:P [default: mse]
     ///
@@ -44,14 +98,6 @@ pub(in crate::cli) struct QuantArgs {
     /// Tensors to compare, by commas [default: float outputs]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     outputs: Option<Vec<String>>,
-
-    /// Fix what matches to a candidate
-    #[arg(long = "pin", value_name = "PATTERN=CANDIDATE")]
-    pins: Vec<Pair<Candidate>>,
-
-    /// Leave what matches in float
-    #[arg(long = "exclude", value_name = "PATTERN", value_parser = pattern)]
-    excluded: Vec<Pattern>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -71,10 +117,10 @@ impl QuantArgs {
     /// The first flag that was given of those that lead to encodings.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         let given = [
-            ("--candidates", self.candidates.is_some()),
-            ("--target", self.target.is_some()),
-            ("--pin", !self.pins.is_empty()),
-            ("--exclude", !self.excluded.is_empty()),
+            ("--candidates", self.choice.candidates.is_some()),
+            ("--target", self.choice.target.is_some()),
+            ("--pin", !self.choice.pins.is_empty()),
+            ("--exclude", !self.choice.excluded.is_empty()),
         ];
         let given = given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
         self.first_measured().or(given)
@@ -95,13 +141,24 @@ impl QuantArgs {
         dims: BTreeMap<String, usize>,
         seed: u64,
         engine: EngineKind,
+        ui: &Ui,
     ) -> anyhow::Result<Settings> {
-        let by_default = || DEFAULT_CANDIDATES.parse().expect("the default list is valid");
+        self.settings_of(self.choice.candidates(), dims, seed, engine, ui)
+    }
+
+    fn settings_of(
+        &self,
+        candidates: Candidates,
+        dims: BTreeMap<String, usize>,
+        seed: u64,
+        engine: EngineKind,
+        ui: &Ui,
+    ) -> anyhow::Result<Settings> {
         let mse = Ranges { weights: RangeMethod::Mse, activations: RangeMethod::Mse };
         let range = self.range.unwrap_or(mse);
         Ok(Settings {
-            candidates: self.candidates.clone().unwrap_or_else(by_default),
-            target: read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?,
+            target: self.choice.target(&candidates, ui)?,
+            candidates,
             ranges: RangeMethods {
                 weights: range.weights,
                 activations: range.activations,
@@ -109,7 +166,7 @@ impl QuantArgs {
             },
             aggregation: self.aggregation(),
             outputs: self.outputs.clone(),
-            pins: self.pins(),
+            pins: self.choice.pins(),
             engine,
             seed,
             dims,
@@ -123,11 +180,12 @@ impl QuantArgs {
         dims: BTreeMap<String, usize>,
         seed: u64,
         engine: EngineKind,
+        ui: &Ui,
     ) -> anyhow::Result<Settings> {
-        let listed = self.candidates.as_ref().map_or(&[][..], Candidates::as_slice);
+        let listed = self.choice.candidates.as_ref().map_or(&[][..], Candidates::as_slice);
         let others = listed.iter().copied().filter(|&candidate| candidate != uniform);
         let candidates = Candidates::new(others.chain([uniform]).collect())?;
-        Ok(Settings { candidates, ..self.settings(dims, seed, engine)? })
+        self.settings_of(candidates, dims, seed, engine, ui)
     }
 
     /// Those that sensitivities were measured with; flags may narrow the candidates, pin more, and
@@ -139,7 +197,15 @@ impl QuantArgs {
         if let Some(flag) = self.first_measured() {
             bail!("`{flag}` is given, but was settled when the sensitivities were measured");
         }
-        let target = read_target(self.target.as_deref().unwrap_or(&file.settings.target))?;
+        let measured = &file.settings.target;
+        let target = match self.choice.target.as_deref() {
+            None if Target::names().all(|name| name != measured) => {
+                bail!(
+                    "they were measured for target `{measured}`\nhint: give its file with --target"
+                );
+            }
+            given => read_target(given.unwrap_or(measured))?,
+        };
         if target.name != file.settings.target {
             let (found, expected) = (&target.name, &file.settings.target);
             bail!("target is `{found}`, the sensitivities were measured for `{expected}`");
@@ -148,7 +214,7 @@ impl QuantArgs {
         let candidates = Candidates::new(file.candidates.clone())?;
         let dim = |(name, &size): (&str, &u64)| Ok((name.to_owned(), usize::try_from(size)?));
         Ok(Settings {
-            candidates: self.candidates.clone().unwrap_or(candidates),
+            candidates: self.choice.candidates.clone().unwrap_or(candidates),
             target,
             ranges: RangeMethods {
                 weights: measured.range.weights.parse()?,
@@ -157,21 +223,11 @@ impl QuantArgs {
             },
             aggregation: self.sqnr.map_or_else(|| measured.sqnr.parse(), Ok)?,
             outputs: Some(measured.outputs.clone()),
-            pins: self.pins(),
+            pins: self.choice.pins(),
             engine: measured.engine.parse()?,
             seed: measured.seed,
             dims: measured.dims.iter().map(dim).collect::<anyhow::Result<_>>()?,
         })
-    }
-
-    fn pins(&self) -> Vec<Pin> {
-        let pinned = self
-            .pins
-            .iter()
-            .map(|pin| Pin { pattern: Pattern::new(&pin.name), candidate: pin.value });
-        let float = Candidate::pair(Bits::FLOAT, Bits::FLOAT);
-        let excluded = self.excluded.iter().cloned();
-        pinned.chain(excluded.map(|pattern| Pin { pattern, candidate: float })).collect()
     }
 }
 
@@ -181,7 +237,7 @@ fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
 }
 
 /// A built-in target, else a file.
-pub(in crate::cli) fn read_target(text: &str) -> anyhow::Result<Target> {
+fn read_target(text: &str) -> anyhow::Result<Target> {
     let unknown = match Target::built_in(text) {
         Ok(target) => return Ok(target),
         Err(error) => error,
@@ -191,7 +247,7 @@ pub(in crate::cli) fn read_target(text: &str) -> anyhow::Result<Target> {
         return Err(unknown.into());
     }
     let json = fs::read_to_string(path).with_context(|| format!("cannot read `{text}`"))?;
-    Target::parse(&json).with_context(|| format!("cannot use target `{text}`"))
+    Target::read(&json).with_context(|| format!("cannot use target `{text}`"))
 }
 
 /// The value of `--range`.
@@ -273,7 +329,8 @@ mod tests {
     fn targets() {
         assert_eq!(read_target("generic").unwrap().name, "generic");
         let message = |text| read_target(text).unwrap_err().to_string();
-        assert_eq!(message("nosuch"), "target is `nosuch`, expected `generic` or a file");
+        let expected = "`generic` or a file";
+        assert_eq!(message("nosuch"), format!("target is `nosuch`, expected {expected}"));
         assert_eq!(message("no/such.json"), "cannot read `no/such.json`");
     }
 }

@@ -197,15 +197,18 @@ fn flags_that_do_not_fit_the_model() {
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --pin nosuch=W8A8
-        error: pin `nosuch` matches no node or tensor
+        error: pin `nosuch=W8A8` matches no node and no tensor
+        hint: names like it are `logits`, `pool`, `stem`
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --pin stem=W8A8 --pin stem*=W4A8
-        error: group `image` is pinned to W8A8 and to W4A8
+        error: group `image` is pinned to W8A8 by pin `stem=W8A8` and to W4A8 by pin `stem*=W4A8`
+        hint: a group is pinned as a whole; `mpq inspect` shows its members
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --exclude nosuch*
-        error: pin `nosuch*` matches no node or tensor
+        error: exclusion `nosuch*` matches no node and no tensor
+        hint: names like it are `logits`, `pool`, `stem`
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --dim X=3

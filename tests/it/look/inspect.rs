@@ -78,7 +78,7 @@ fn a_target_decides_what_is_quantized() {
     let sandbox = Sandbox::new();
     let generic = include_str!("../../../src/quant/targets/generic.json");
     let target = generic.replace("\"keep_float\": []", "\"keep_float\": [\"Gemm\"]");
-    sandbox.write("target.json", target);
+    sandbox.write("target.json", target.replace("\"generic\"", "\"mine\""));
     let ran = sandbox.mpq(&["inspect", MODEL, "--json", "--target", "TMP/target.json"]);
     let found: Value = serde_json::from_str(&ran.stdout).unwrap();
     // 8192 of `hidden` and 640 of `logits`.
