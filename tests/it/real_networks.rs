@@ -4,6 +4,7 @@
 
 mod constants;
 mod engines;
+mod targets;
 
 use std::fs;
 use std::path::Path;

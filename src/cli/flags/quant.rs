@@ -26,6 +26,9 @@ pub(in crate::cli) struct ChoiceArgs {
     candidates: Option<Candidates>,
 
     /// Hardware to quantize for, name or file [default: generic]
+    ///
+    /// Built in are generic, htp, ort-cpu, tflite and tensorrt; a file is of the form that `mpq
+    /// schema target` shows.
     #[arg(long, value_name = "NAME|FILE")]
     target: Option<String>,
 
@@ -327,9 +330,9 @@ mod tests {
 
     #[test]
     fn targets() {
-        assert_eq!(read_target("generic").unwrap().name, "generic");
+        assert_eq!(read_target("htp").unwrap().name, "htp");
         let message = |text| read_target(text).unwrap_err().to_string();
-        let expected = "`generic` or a file";
+        let expected = "`generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file";
         assert_eq!(message("nosuch"), format!("target is `nosuch`, expected {expected}"));
         assert_eq!(message("no/such.json"), "cannot read `no/such.json`");
     }

@@ -12,7 +12,13 @@ use crate::quant::{Bits, Candidate, Pattern, Pin, Range, Scheme};
 pub use check::TargetError;
 
 /// The built-in targets: name and file.
-const BUILT_IN: &[(&str, &str)] = &[("generic", include_str!("../targets/generic.json"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("generic", include_str!("../targets/generic.json")),
+    ("htp", include_str!("../targets/htp.json")),
+    ("ort-cpu", include_str!("../targets/ort-cpu.json")),
+    ("tflite", include_str!("../targets/tflite.json")),
+    ("tensorrt", include_str!("../targets/tensorrt.json")),
+];
 
 /// The schema this version reads and writes.
 pub const TARGET_SCHEMA: &str = "mpq/target/1";

@@ -184,7 +184,7 @@ fn flags_that_do_not_fit_the_model() {
     });
     expect![[r#"
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --target nosuch
-        error: target is `nosuch`, expected `generic` or a file
+        error: target is `nosuch`, expected `generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -q -o TMP/c.json --target TMP/none.json

@@ -4,6 +4,192 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::run::{CALIB, MODEL, Sandbox, VAL};
+use crate::text_model::model;
+
+/// A network on noise, searched for a target; the `config` file.
+fn searched(network: &str, flags: &str) -> Value {
+    let sandbox = Sandbox::new();
+    sandbox.write("m.onnx", model(network));
+    let line = format!("search TMP/m.onnx --calib noise --samples 2 --budget 1 {flags}");
+    let ran = sandbox.mpq(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// `bits min..max zero_point` of an activation; `float` where it is not rounded.
+fn activation(config: &Value, name: &str) -> String {
+    let e = &config["encodings"]["activations"][name];
+    match e.is_null() {
+        true => "float".to_owned(),
+        false => format!("{} {}..{} {}", e["bits"], e["min"], e["max"], e["zero_point"]),
+    }
+}
+
+#[test]
+fn outputs_have_the_encodings_that_targets_give() {
+    let network = r#"import "" 21 main (float[1,4] x) -> (y, z) {
+        float[4,4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+        s = Sigmoid(x)
+        g = Gemm(s, w)
+        t = Tanh(g)
+        y = Softmax(t)
+        z = LogSoftmax(t)
+    }"#;
+    let of = |flags: &str| {
+        let config = searched(network, flags);
+        // Nothing fixes those of `z` but tflite at 8 bits.
+        let names: &[&str] = if flags.ends_with("W8A8") && flags.contains("tflite") {
+            &["s", "t", "y", "z"]
+        } else {
+            &["s", "y"]
+        };
+        let texts: Vec<String> = names.iter().map(|name| activation(&config, name)).collect();
+        format!("{flags}\n  {}\n", texts.join("\n  "))
+    };
+    let texts = [
+        "--target htp --candidates W8A8",
+        "--target htp --candidates W8A16",
+        "--target tflite --candidates W8A8",
+        "--target tflite --candidates W8A16",
+    ]
+    .map(of);
+    expect![[r#"
+        --target htp --candidates W8A8
+          8 0.0..1.0 0
+          8 0.0..1.0 0
+        --target htp --candidates W8A16
+          16 0.0..1.0 0
+          16 0.0..1.0 0
+        --target tflite --candidates W8A8
+          8 0.0..0.99609375 -128
+          8 -1.0..0.9921875 0
+          8 0.0..0.99609375 -128
+          8 -15.9375..0.0 127
+        --target tflite --candidates W8A16
+          16 -1.0..0.9999695 0
+          16 -1.0..0.9999695 0
+    "#]]
+    .assert_eq(&texts.concat());
+}
+
+#[test]
+fn weights_have_the_scales_that_targets_give() {
+    let network = r#"import "" 21 main (float[1,2,1,1] x) -> (y) {
+        float[2,2,1,1] w = {1, 2, 3, 4}
+        float[2,2] v = {1, 2, 3, 4}
+        c = Conv(x, w)
+        f = Flatten(c)
+        y = Gemm(f, v)
+    }"#;
+    let of = |target: &str| {
+        let config = searched(network, &format!("--target {target} --candidates W8A8"));
+        let weight = |name: &str| {
+            let e = &config["encodings"]["weights"][name];
+            let scales = e["scale"].as_array().unwrap().len();
+            let narrow = if e["narrow"] == json!(true) { " narrow" } else { "" };
+            format!("{name} {scales}{narrow}")
+        };
+        let x = &config["encodings"]["activations"]["x"];
+        let signed = if x["signed"] == json!(true) { "signed" } else { "unsigned" };
+        let symmetric = if x["symmetric"] == json!(true) { " symmetric" } else { "" };
+        format!("{target}: {}, {}, {signed}{symmetric}", weight("w"), weight("v"))
+    };
+    let texts = ["generic", "htp", "ort-cpu", "tflite", "tensorrt"].map(of);
+    expect![[r#"
+        generic: w 2, v 2, unsigned
+        htp: w 2, v 1, unsigned
+        ort-cpu: w 2 narrow, v 2 narrow, signed
+        tflite: w 2 narrow, v 1 narrow, signed
+        tensorrt: w 2, v 2, signed symmetric"#]]
+    .assert_eq(&texts.join("\n"));
+}
+
+#[test]
+fn what_a_target_leaves_in_float() {
+    let network = r#"import "" 21 main (float[1,4] x) -> (y, h) {
+        float[4,4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+        a = MatMul(x, w)
+        h = HardSwish(a)
+        b = MatMul(h, w)
+        e = Erf(b)
+        p = Transpose(e)
+        y = Softmax(p)
+    }"#;
+    let of = |target: &str| {
+        let config = searched(network, &format!("--target {target} --candidates W8A8"));
+        let is_float = |name: &&&str| activation(&config, name) == "float";
+        // `p` carries the encoding of `e`.
+        let names = ["x", "a", "h", "b", "e", "y"];
+        let mut floats: Vec<&str> = names.iter().filter(is_float).copied().collect();
+        if floats.is_empty() {
+            floats.push("nothing");
+        }
+        format!("{target}: {}", floats.join(" "))
+    };
+    let texts = ["generic", "htp", "ort-cpu", "tflite", "tensorrt"].map(of);
+    expect![[r#"
+        generic: a
+        htp: nothing
+        ort-cpu: a b
+        tflite: nothing
+        tensorrt: a b e y"#]]
+    .assert_eq(&texts.join("\n"));
+}
+
+#[test]
+fn same_encodings_where_a_target_says_so() {
+    let network = r#"import "" 21 main (float[1,2,4,4] x) -> (y) {
+        a = Relu(x)
+        b = Neg(x)
+        c = Concat<axis = 1>(a, b)
+        y = AveragePool<kernel_shape = [2, 2]>(c)
+    }"#;
+    for (target, is_same) in [("generic", false), ("tflite", true)] {
+        let config = searched(network, &format!("--target {target} --candidates W8A8"));
+        let [a, b, c, y] = ["a", "b", "c", "y"].map(|name| activation(&config, name));
+        assert_eq!(a == b && b == c && c == y, is_same, "{target}: {a}, {b}, {c}, {y}");
+    }
+}
+
+#[test]
+fn candidates_that_a_target_lacks() {
+    let sandbox = Sandbox::new();
+    let line = format!(
+        "search {MODEL} --calib {CALIB} --samples 2 --budget 0.6 -o TMP/c.json -q --target tensorrt"
+    );
+    let ran = sandbox.mpq(&line.split(' ').collect::<Vec<_>>());
+    expect![[r#"
+        warning: target `tensorrt` has no W8A16 and no W4A8: groups take the nearest more precise
+        hint: besides W32A32, --candidates may list W8A8, W4A32
+    "#]]
+    .assert_eq(&ran.stderr);
+    let lines = [format!("{line} --candidates W6A6"), format!("{line} --pin stem=W4A8")];
+    expect![[r#"
+        $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -o TMP/c.json -q --target tensorrt --candidates W6A6
+        error: no candidate is allowed for group `image`
+          nodes: `stem` (Conv)
+          activations: `image`
+          weights: `stem.weight`
+          candidates: W6A6
+          target `tensorrt` has W8A8, W4A32 only
+          target `tensorrt` lets Conv take W8A8 only
+        hint: add one that is allowed to --candidates, or --exclude the group
+        exit 2
+
+        $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 2 --budget 0.6 -o TMP/c.json -q --target tensorrt --pin stem=W4A8
+        warning: target `tensorrt` has no W8A16 and no W4A8: groups take the nearest more precise
+        hint: besides W32A32, --candidates may list W8A8, W4A32
+        error: no candidate is allowed for group `image`
+          nodes: `stem` (Conv)
+          activations: `image`
+          weights: `stem.weight`
+          pin `stem=W4A8`
+          target `tensorrt` has W8A8, W4A32 only
+          target `tensorrt` lets Conv take W8A8 only
+        hint: add one that is allowed to --candidates, or --exclude the group
+        exit 2
+    "#]].assert_eq(&sandbox.transcript(&lines.each_ref().map(String::as_str)));
+}
 
 #[test]
 fn the_worked_example() {

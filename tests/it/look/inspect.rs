@@ -147,7 +147,7 @@ fn refusals() {
         exit 2
 
         $ mpq inspect examples/digits/model.onnx --target toaster
-        error: target is `toaster`, expected `generic` or a file
+        error: target is `toaster`, expected `generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file
         exit 2
 
         $ mpq inspect examples/digits/model.onnx --dim M=3
