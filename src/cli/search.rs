@@ -84,7 +84,7 @@ impl Args {
         let file: artifact::Sensitivity = artifact::read(path)?;
         let does_not_fit = || format!("cannot use `{}`", path.display());
         let mut settings =
-            self.measure.quant.measured_settings(&file).with_context(does_not_fit)?;
+            self.measure.quant.measured_settings(&file, ui).with_context(does_not_fit)?;
         settings.dims.extend(self.measure.model.dims());
         let model = onnx::load(&self.measure.model.model, &settings.dims)?;
         file.expect_model(&model.sha256).with_context(does_not_fit)?;

@@ -28,7 +28,7 @@ pub(in crate::cli) struct ChoiceArgs {
     /// Hardware to quantize for, name or file [default: generic]
     ///
     /// Built in are generic, htp, ort-cpu, tflite and tensorrt; a file is of the form that `mpq
-    /// schema target` shows.
+    /// schema target` shows, or a quantsim configuration of AIMET.
     #[arg(long, value_name = "NAME|FILE")]
     target: Option<String>,
 
@@ -56,7 +56,7 @@ impl ChoiceArgs {
         candidates: &Candidates,
         ui: &Ui,
     ) -> anyhow::Result<Target> {
-        let target = read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
+        let target = read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET), ui)?;
         let is_lacking = |candidate: &&Candidate| !target.has(**candidate);
         let listed = candidates.as_slice();
         let lacking: Vec<String> =
@@ -196,6 +196,7 @@ impl QuantArgs {
     pub(in crate::cli) fn measured_settings(
         &self,
         file: &artifact::Sensitivity,
+        ui: &Ui,
     ) -> anyhow::Result<Settings> {
         if let Some(flag) = self.first_measured() {
             bail!("`{flag}` is given, but was settled when the sensitivities were measured");
@@ -207,7 +208,7 @@ impl QuantArgs {
                     "they were measured for target `{measured}`\nhint: give its file with --target"
                 );
             }
-            given => read_target(given.unwrap_or(measured))?,
+            given => read_target(given.unwrap_or(measured), ui)?,
         };
         if target.name != file.settings.target {
             let (found, expected) = (&target.name, &file.settings.target);
@@ -239,8 +240,8 @@ fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
     Ok(Pattern::new(text))
 }
 
-/// A built-in target, else a file.
-fn read_target(text: &str) -> anyhow::Result<Target> {
+/// A built-in target, else a file: ours, or a quantsim configuration of AIMET.
+fn read_target(text: &str, ui: &Ui) -> anyhow::Result<Target> {
     let unknown = match Target::built_in(text) {
         Ok(target) => return Ok(target),
         Err(error) => error,
@@ -250,7 +251,11 @@ fn read_target(text: &str) -> anyhow::Result<Target> {
         return Err(unknown.into());
     }
     let json = fs::read_to_string(path).with_context(|| format!("cannot read `{text}`"))?;
-    Target::read(&json).with_context(|| format!("cannot use target `{text}`"))
+    let stem = path.file_stem().map_or_else(Default::default, |stem| stem.to_string_lossy());
+    let read = Target::read(&json, &stem);
+    let (target, notes) = read.with_context(|| format!("cannot use target `{text}`"))?;
+    notes.iter().for_each(|note| ui.warn(&format!("target `{text}`: {note}")));
+    Ok(target)
 }
 
 /// The value of `--range`.
@@ -300,6 +305,7 @@ impl FromStr for Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ui::Verbosity;
 
     #[test]
     fn ranges() {
@@ -330,8 +336,9 @@ mod tests {
 
     #[test]
     fn targets() {
-        assert_eq!(read_target("htp").unwrap().name, "htp");
-        let message = |text| read_target(text).unwrap_err().to_string();
+        let ui = Ui::new(Verbosity::QUIET);
+        assert_eq!(read_target("htp", &ui).unwrap().name, "htp");
+        let message = |text| read_target(text, &ui).unwrap_err().to_string();
         let expected = "`generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file";
         assert_eq!(message("nosuch"), format!("target is `nosuch`, expected {expected}"));
         assert_eq!(message("no/such.json"), "cannot read `no/such.json`");

@@ -36,6 +36,9 @@ pub enum TargetError {
     #[error("name is `{name}`, that of a built-in target, expected another one")]
     Name { name: String },
 
+    #[error("`{key}` of the AIMET configuration is {found}, expected {expected}")]
+    Aimet { key: String, found: String, expected: String },
+
     #[error("`{key}` holds an empty pattern, which matches nothing")]
     Pattern { key: &'static str },
 }

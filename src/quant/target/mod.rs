@@ -1,5 +1,6 @@
 //! [`Target`]: a hardware description, as data. The built-in ones are files of the same form.
 
+mod aimet;
 mod check;
 
 use std::collections::BTreeMap;
@@ -226,13 +227,20 @@ impl Target {
         BUILT_IN.iter().copied()
     }
 
-    /// A target of one's own from the text of its file.
-    pub fn read(text: &str) -> Result<Target, TargetError> {
-        let target = Target::parse(text)?;
+    /// A target of one's own from the text of its file, and what of it cannot be done.
+    ///
+    /// That file may be one of AIMET's quantsim configurations, whose target is called `stem`.
+    pub fn read(text: &str, stem: &str) -> Result<(Target, Vec<String>), TargetError> {
+        let file: serde_json::Value =
+            serde_json::from_str(text).map_err(|source| TargetError::Parse { source })?;
+        let (target, notes) = match aimet::is_config(&file) {
+            true => aimet::read(&file, stem)?,
+            false => (Target::parse(text)?, Vec::new()),
+        };
         if Target::names().any(|name| name == target.name) {
             return Err(TargetError::Name { name: target.name });
         }
-        Ok(target)
+        Ok((target, notes))
     }
 
     /// A target from the text of its file.

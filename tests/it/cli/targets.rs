@@ -290,3 +290,72 @@ fn measured_for_a_target_of_ones_own() {
     let again = format!("{search} --target examples/npu.json");
     assert_eq!(sandbox.mpq(&again.split(' ').collect::<Vec<_>>()).code, 0);
 }
+
+/// The public shape of AIMET's files, in little.
+const AIMET: &str = r#"{
+  "defaults": {
+    "hw_version": "V99",
+    "ops": { "is_output_quantized": "True" },
+    "params": { "is_quantized": "True", "is_symmetric": "True" },
+    "per_channel_quantization": "True",
+    "strict_symmetric": "False",
+    "unsigned_symmetric": "True"
+  },
+  "params": { "bias": { "is_quantized": "False" } },
+  "op_type": {
+    "Flatten": { "is_output_quantized": "False" },
+    "CropAndResize": { "is_output_quantized": "False" },
+    "Gemm": { "per_channel_quantization": "False" },
+    "GroupNormalization": { "per_channel_quantization": "False" },
+    "GroupNormalization": { "params": { "bias": { "is_quantized": "True" } } },
+    "HardSigmoid": { "encoding_constraints": { "min": 0.0, "max": 1.0 } }
+  },
+  "supergroups": [
+    { "op_list": ["Conv", "BatchNormalization", "Relu"] },
+    { "op_list": ["Add", "Relu"] }
+  ],
+  "model_input": { "is_input_quantized": "True" },
+  "model_output": {}
+}"#;
+
+#[test]
+fn aimet_configurations_are_targets() {
+    let sandbox = Sandbox::new();
+    sandbox.write("npu9.json", AIMET);
+    let line = format!(
+        "search {MODEL} --calib {CALIB} --samples 2 --budget 0.6 -q --target TMP/npu9.json"
+    );
+    let ran = sandbox.mpq(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    expect![[r#"
+        warning: target `TMP/npu9.json`: `defaults.unsigned_symmetric` has no effect: symmetric integers are signed
+        warning: target `TMP/npu9.json`: `op_type.GroupNormalization.params.bias.is_quantized` has no effect: such parameters stay in float
+        warning: target `TMP/npu9.json`: `op_type` names operators that mpq does not have: CropAndResize
+    "#]].assert_eq(&ran.stderr);
+    let config: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(config["settings"]["target"], "npu9");
+    assert_eq!(config["encodings"]["weights"]["hidden.weight"]["axis"], Value::Null);
+    assert_eq!(config["encodings"]["weights"]["stem.weight"]["axis"], 0);
+    // No supergroup has a HardSigmoid, so the convolution before it is rounded, as it is itself.
+    assert_ne!(activation(&config, "block1.se.expand.out"), "float");
+    let gate = &config["encodings"]["activations"]["block1.se.gate.out"];
+    assert_eq!((&gate["min"], &gate["max"]), (&json!(0.0), &json!(1.0)));
+
+    let bad = AIMET.replace(r#""strict_symmetric": "False""#, r#""strict_symmetric": "perhaps""#);
+    sandbox.write("bad.json", bad);
+    sandbox.write("name.json", include_str!("../../../src/quant/targets/htp.json"));
+    let lines = ["bad", "name"].map(|name| {
+        format!("search {MODEL} --calib {CALIB} --budget 0.6 --target TMP/{name}.json")
+    });
+    expect![[r#"
+        $ mpq search examples/digits/model.onnx --calib examples/digits/calib --budget 0.6 --target TMP/bad.json
+        error: cannot use target `TMP/bad.json`
+          caused by: `defaults.strict_symmetric` of the AIMET configuration is "perhaps", expected `True` or `False`
+        exit 2
+
+        $ mpq search examples/digits/model.onnx --calib examples/digits/calib --budget 0.6 --target TMP/name.json
+        error: cannot use target `TMP/name.json`
+          caused by: name is `htp`, that of a built-in target, expected another one
+        exit 2
+    "#]].assert_eq(&sandbox.transcript(&lines.each_ref().map(String::as_str)));
+}
