@@ -216,6 +216,8 @@ fn the_worked_example() {
     let encodings = &config["encodings"];
     assert_eq!(encodings["activations"]["image"]["symmetric"], true, "16 bits");
     assert_eq!(encodings["weights"]["hidden.weight"]["axis"], Value::Null);
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(include_str!("../../../examples/npu.json")), "the README shows it");
 }
 
 #[test]
