@@ -1,5 +1,5 @@
 //! The fast engine: a plan of kernels with what follows them element by element, images in blocks
-//! of channels, constants packed once, memory used again.
+//! of channels, wide convolutions in strips of rows, constants packed once, memory used again.
 //!
 //! What kernels compute is the same to the last bit at every SIMD level and however many threads run.
 //! Where there is no kernel for a node, its operator's `eval` runs, which may use the platform's
