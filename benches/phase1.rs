@@ -88,6 +88,7 @@ impl Args {
             aggregation: Aggregation::Pooled,
             outputs: None,
             pins: Vec::new(),
+            cost_table: None,
             engine: EngineKind::Fast,
             seed: 0,
             dims: self.dims.clone(),

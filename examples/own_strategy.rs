@@ -55,7 +55,7 @@ fn greedy(problem: &mut dyn Problem, goal: &Goal) -> Result<Outcome, SearchError
 
 fn best_step(problem: &dyn Problem, at: &Configuration) -> Option<Flip> {
     let bops = |configuration: &Configuration| {
-        problem.costs(configuration).get(CostMetric::Bops).unwrap_or(0.)
+        problem.costs(configuration).get(CostMetric::BOPS).unwrap_or(0.)
     };
     // `None` is no noise at all.
     let sqnr_db = |configuration: &Configuration| {
@@ -102,6 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         aggregation: Aggregation::Pooled,
         outputs: None,
         pins: Vec::new(),
+        cost_table: None,
         engine: EngineKind::Fast,
         seed: 0,
         dims: BTreeMap::new(),

@@ -44,6 +44,9 @@ pub struct Goal {
     pub achieved: Vec<Achieved>,
     /// Configurations that were measured to find this one.
     pub evaluations: u64,
+    /// How much less predicted noise there might be within the budgets at most, as a fraction; 0
+    /// is the optimum, `None` where the strategy does not say.
+    pub gap: Option<f64>,
 }
 
 /// One of the two numbers is there: the one that was asked for.
@@ -77,6 +80,11 @@ pub struct TotalCost {
     pub relative_weight_bytes: Option<f64>,
     pub activation_bytes: u64,
     pub conversions: u64,
+    pub average_bits: Option<f64>,
+    /// Share of the activations' elements that have 16 bits or more.
+    pub a16_share: Option<f64>,
+    /// `None` without a cost table.
+    pub latency_ms: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +109,7 @@ pub struct Quality {
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     pub candidate: Candidate,
+    pub within_budgets: bool,
     pub cost: PointCost,
     pub quality: Quality,
 }
@@ -181,11 +190,13 @@ mod tests {
         r#""strategy":"pareto","probe":null,"engine":"fast","seed":0,"dims":{}},"#,
         r#""candidates":["W8A16","W8A8","W4A8"],"#,
         r#""goal":{"requested":[{"metric":"bops","relative":0.6,"absolute":null}],"#,
-        r#""achieved":[{"metric":"bops","relative":0.5,"absolute":64000}],"evaluations":0},"#,
+        r#""achieved":[{"metric":"bops","relative":0.5,"absolute":64000}],"#,
+        r#""evaluations":0,"gap":0.0},"#,
         r#""cost":{"macs":1000,"bops":64000,"relative_bops":0.5,"relative_bops_to_w8a8":1.0,"#,
-        r#""weight_bytes":120,"relative_weight_bytes":1.0,"activation_bytes":64,"conversions":1},"#,
+        r#""weight_bytes":120,"relative_weight_bytes":1.0,"activation_bytes":64,"conversions":1,"#,
+        r#""average_bits":8.0,"a16_share":0.25,"latency_ms":1.5},"#,
         r#""quality":{"sqnr_db":31.2,"predicted_sqnr_db":31.9,"metrics":{}},"#,
-        r#""baselines":[{"candidate":"W8A8","#,
+        r#""baselines":[{"candidate":"W8A8","within_budgets":true,"#,
         r#""cost":{"bops":64000,"relative_bops":0.5,"weight_bytes":120},"#,
         r#""quality":{"sqnr_db":29.8,"predicted_sqnr_db":30.1,"metrics":{}}}],"#,
         r#""curve":[{"flip":null,"cost":{"bops":128000,"relative_bops":1.0,"weight_bytes":120},"#,

@@ -165,6 +165,7 @@ pub(super) fn config() -> Config {
                 absolute: Some(64000.),
             }],
             evaluations: 0,
+            gap: Some(0.),
         },
         cost: TotalCost {
             macs: 1000,
@@ -175,10 +176,14 @@ pub(super) fn config() -> Config {
             relative_weight_bytes: Some(1.),
             activation_bytes: 64,
             conversions: 1,
+            average_bits: Some(8.),
+            a16_share: Some(0.25),
+            latency_ms: Some(1.5),
         },
         quality: quality(31.2, 31.9),
         baselines: vec![Baseline {
             candidate: candidate("W8A8"),
+            within_budgets: true,
             cost: point_cost(64000, 0.5),
             quality: quality(29.8, 30.1),
         }],

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
 use mpq::pipeline::{Head, Measuring, Network, Resources, Settings, Study, input_specs};
@@ -30,14 +31,18 @@ impl MeasureArgs {
     pub(super) fn measure<T>(
         &self,
         calib: &[PathBuf],
+        cost_table: Option<&CostTable>,
         ui: &Ui,
         then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let settings =
             self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine(), ui)?;
+        let settings = Settings { cost_table: cost_table.cloned(), ..settings };
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
+        // A table that does not fit is to be known before the long work.
+        network.cost_model()?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);

@@ -1,9 +1,11 @@
 //! `mpq search`: which candidate every group gets.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use mpq::artifact::{self, Artifact as _, Config};
+use mpq::cost::CostTable;
 use mpq::pipeline::{
     Head, Measuring, Network, Searched, Study, input_types, read_sensitivity, search,
 };
@@ -30,10 +32,41 @@ pub(super) struct Args {
     /// The most it may cost, such as 0.6 or weights=4MiB
     ///
     /// A bare number is a fraction of the BOPs at the most precise candidate. Several are all met.
+    ///
+    /// bops: bit operations (12G), or a fraction.
+    ///
+    /// weights: bytes of weights with their scales (4MiB), or a fraction.
+    ///
+    /// average-bits: mean over multiply-accumulates of (weight bits + activation bits) / 2 (6.5).
+    ///
+    /// activations: most bytes of activations alive at once (2MiB), or a fraction.
+    ///
+    /// a16: share of the activations' elements that have 16 bits or more (0.2).
+    ///
+    /// latency: sum over operators by --cost-table (12ms), or a fraction.
+    ///
+    /// conversions: operators whose output has another width than what they read (4).
     #[arg(long = "budget", value_name = "[METRIC=]V", required = true, allow_hyphen_values = true)]
     budgets: Vec<Budget>,
 
-    /// How to search
+    /// What operators take: CSV, for budgets of latency
+    ///
+    /// Columns: node, operator, shape (of the weight, else of the output; 8x1x3x3, * for any size),
+    /// candidate (W4A8, or A8 without weights), latency_ms. All but the last may be empty or left
+    /// out, which matches everything; the most particular row counts.
+    #[arg(long, value_name = "FILE")]
+    cost_table: Option<PathBuf>,
+
+    /// How to search: pareto, knapsack, refine or best
+    ///
+    /// pareto: down the list, least sensitive first, until the budgets are met.
+    ///
+    /// knapsack: the least predicted noise; not for budgets of activations or conversions.
+    ///
+    /// refine: from the best of these and the uniform candidates, swaps while the measured SQNR
+    /// rises, at most 64 measured configurations.
+    ///
+    /// best: all of them; the winner by measured SQNR.
     #[arg(long, value_name = "NAME", default_value = "pareto", value_parser = strategy)]
     strategy: &'static Strategy,
 
@@ -56,9 +89,13 @@ fn strategy(name: &str) -> Result<&'static Strategy, String> {
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.open()?;
+    let cost_table = args.read_cost_table()?;
     let searched = args.measure.run.install(|| match &args.sensitivity {
-        None => args.measure.measure(&args.calib, ui, |study, head| args.search(study, head)),
-        Some(path) => args.search_measured(path, ui),
+        None => {
+            let search = |study: Study<'_>, head| args.search(study, head);
+            args.measure.measure(&args.calib, cost_table.as_ref(), ui, search)
+        }
+        Some(path) => args.search_measured(path, cost_table, ui),
     })?;
     match searched {
         Searched::Found { config, tried } => {
@@ -74,18 +111,40 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 }
 
 impl Args {
+    fn read_cost_table(&self) -> anyhow::Result<Option<CostTable>> {
+        let Some(path) = &self.cost_table else {
+            let is_latency = |budget: &&Budget| budget.metric.name() == "latency";
+            if let Some(budget) = self.budgets.iter().find(is_latency) {
+                bail!(
+                    "budget `{budget}` needs what operators take\nhint: give it with --cost-table FILE"
+                );
+            }
+            return Ok(None);
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        let table = CostTable::parse(&text);
+        Ok(Some(table.with_context(|| format!("cannot use cost table `{}`", path.display()))?))
+    }
+
     fn search(&self, mut study: Study<'_>, head: Head) -> anyhow::Result<Searched> {
         let goal = Goal { budgets: self.budgets.clone(), keep_free: self.keep_free };
         Ok(search(&mut study, self.strategy, &goal, head)?)
     }
 
     /// Phase 2 alone; with calibration samples, its results are measured.
-    fn search_measured(&self, path: &Path, ui: &Ui) -> anyhow::Result<Searched> {
+    fn search_measured(
+        &self,
+        path: &Path,
+        cost_table: Option<CostTable>,
+        ui: &Ui,
+    ) -> anyhow::Result<Searched> {
         let file: artifact::Sensitivity = artifact::read(path)?;
         let does_not_fit = || format!("cannot use `{}`", path.display());
         let mut settings =
             self.measure.quant.measured_settings(&file, ui).with_context(does_not_fit)?;
         settings.dims.extend(self.measure.model.dims());
+        settings.cost_table = cost_table;
         let model = onnx::load(&self.measure.model.model, &settings.dims)?;
         file.expect_model(&model.sha256).with_context(does_not_fit)?;
         let samples = match self.calib.as_slice() {

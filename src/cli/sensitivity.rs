@@ -26,7 +26,8 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.open()?;
     let file = args.measure.run.install(|| {
-        args.measure.measure(&args.calib, ui, |study, head| Ok(sensitivity_file(&study, head)?))
+        args.measure
+            .measure(&args.calib, None, ui, |study, head| Ok(sensitivity_file(&study, head)?))
     })?;
     output.write(file.to_json().as_bytes(), ui)?;
     ui.summary(&report::sensitivity(&file));

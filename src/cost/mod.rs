@@ -1,25 +1,77 @@
-//! MACs, BOPs, weight bytes, activation bytes, conversions: what a configuration costs.
+//! What a configuration costs: [`METRICS`], each a file that says how it is counted.
 //!
-//! BOPs of an operator are `MACs x weight bits x activation bits`; a product of two activations
-//! counts `MACs x bits x bits`; what is left in float counts 32. Element-wise work is not counted.
+//! All are of one inference at batch 1. A cost does not rise where bits fall, so it only falls along
+//! the walk; `conversions` may rise, and `latency` where the user's table says so.
 
-mod memory;
+mod a16;
+mod activations;
+mod average_bits;
+mod bops;
+mod conversions;
+mod latency;
+mod weights;
 
 use crate::graph::{Graph, Types};
-use crate::quant::{Bits, Candidate, Groups, Placement};
+use crate::quant::{Candidate, Groups, Placement};
 
-use memory::Lifetimes;
+use activations::Lifetimes;
+pub use latency::{CostTable, CostTableError, Latency, MissingRows};
+use weights::GroupTensors;
 
-/// What one configuration costs, in all that is known.
+/// Every metric of cost. The one list to extend.
+pub const METRICS: &[Metric] = &[
+    bops::METRIC,
+    weights::METRIC,
+    average_bits::METRIC,
+    activations::METRIC,
+    a16::METRIC,
+    latency::METRIC,
+    conversions::METRIC,
+];
+
+/// One row of the table of metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// In `--budget` and in files.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub doc: &'static str,
+    pub unit: Unit,
+    /// Whether it is a sum over groups of what each one's choice costs.
+    pub is_sum: bool,
+    /// What candidates, one for each group, cost; `None` where it is not known.
+    pub of: fn(&CostModel<'_>, &[Candidate]) -> Option<f64>,
+}
+
+/// How values of a metric are stated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Unit {
+    /// With one of these units, each with its size; a number without one is a fraction.
+    Scaled(&'static [(&'static str, f64)]),
+    /// As a number from 0 to `most`.
+    Plain { most: f64 },
+}
+
+const BYTES: &[(&str, f64)] = &[
+    ("B", 1.),
+    ("kB", 1e3),
+    ("KB", 1e3),
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("TB", 1e12),
+    ("KiB", 1024.),
+    ("MiB", 1_048_576.),
+    ("GiB", 1_073_741_824.),
+    ("TiB", 1_099_511_627_776.),
+];
+
+/// What one configuration costs, in what can be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     pub macs: u64,
     pub bops: u64,
-    /// Packed weights with their scales (4 bytes each) and zero points (of the weight's width).
     pub weight_bytes: u64,
-    /// The most bytes of activations that are alive at once, in the order of the model.
     pub activation_bytes: u64,
-    /// Units whose output has another width than what they read.
     pub conversions: u64,
 }
 
@@ -28,33 +80,14 @@ pub struct Cost {
 pub struct CostModel<'a> {
     groups: &'a Groups,
     macs: u64,
-    /// By group: the weights, and the constant operands that take the activation's bits.
+    /// By group.
     tensors: Vec<GroupTensors>,
+    /// By group: elements of its activations.
+    elements: Vec<u64>,
     lifetimes: Lifetimes,
     /// By unit: the groups of what it reads first and of what it makes.
     seams: Vec<(usize, usize)>,
-}
-
-#[derive(Debug, Default)]
-struct GroupTensors {
-    weights: Vec<TensorSize>,
-    operands: Vec<TensorSize>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct TensorSize {
-    elements: u64,
-    n_scales: u64,
-}
-
-impl TensorSize {
-    fn bytes(self, bits: Bits) -> u64 {
-        let packed = |n: u64| (n * u64::from(bits.get())).div_ceil(8);
-        if bits.is_float() {
-            return self.elements * 4;
-        }
-        packed(self.elements) + 4 * self.n_scales + packed(self.n_scales)
-    }
+    latency: Option<Latency>,
 }
 
 impl<'a> CostModel<'a> {
@@ -66,71 +99,33 @@ impl<'a> CostModel<'a> {
         groups: &'a Groups,
         per_channel: bool,
     ) -> CostModel<'a> {
-        let elements =
-            |value| graph.constant(value).map_or(0, |constant| constant.ty().len() as u64);
-        let tensors = groups.groups.iter().map(|group| {
-            let weight = |&index: &usize| {
-                let site = &placement.weights[index];
-                let axis = site.axis.filter(|_| per_channel);
-                let channels = |axis: usize| {
-                    graph
-                        .constant(site.value)
-                        .map_or(1, |constant| constant.ty().shape[axis] as u64)
-                };
-                TensorSize { elements: elements(site.value), n_scales: axis.map_or(1, channels) }
-            };
-            let operand = |&index: &usize| TensorSize {
-                elements: elements(placement.operands[index].value),
-                n_scales: 1,
-            };
-            GroupTensors {
-                weights: group.weights.iter().map(weight).collect(),
-                operands: group.operands.iter().map(operand).collect(),
-            }
-        });
         let group_of = group_of_values(graph, placement, groups);
         CostModel {
             groups,
             macs: groups.macs(),
-            tensors: tensors.collect(),
-            seams: seams(graph, placement, &group_of),
+            tensors: weights::tensors(graph, placement, groups, per_channel),
+            elements: a16::elements(types, groups),
+            seams: conversions::seams(graph, placement, &group_of),
             lifetimes: Lifetimes::new(graph, types, placement, &group_of),
+            latency: None,
         }
+    }
+
+    /// The same that knows how long units take.
+    pub fn with_latency(self, latency: Option<Latency>) -> CostModel<'a> {
+        CostModel { latency, ..self }
     }
 
     /// # Panics
     /// If there is not a candidate for each group.
     pub fn cost(&self, candidates: &[Candidate]) -> Cost {
-        let bits = |group: usize| candidates[group].activation;
         Cost {
             macs: self.macs,
             bops: self.bops(candidates),
             weight_bytes: self.weight_bytes(candidates),
-            activation_bytes: self.lifetimes.peak_bytes(bits),
-            conversions: self.seams.iter().filter(|(read, made)| bits(*read) != bits(*made)).count()
-                as u64,
+            activation_bytes: self.activation_bytes(candidates),
+            conversions: self.conversions(candidates),
         }
-    }
-
-    pub fn bops(&self, candidates: &[Candidate]) -> u64 {
-        let float = u64::from(Bits::FLOAT.get());
-        let of_group = |(group, candidate): (&crate::quant::Group, &Candidate)| {
-            let activation = u64::from(candidate.activation.get());
-            let weight = candidate.weight.map_or(float, |bits| u64::from(bits.get()));
-            group.weight_macs * weight * activation + group.product_macs * activation * activation
-        };
-        self.groups.groups.iter().zip(candidates).map(of_group).sum::<u64>()
-            + self.groups.float_macs * float * float
-    }
-
-    pub fn weight_bytes(&self, candidates: &[Candidate]) -> u64 {
-        let of_group = |(tensors, candidate): (&GroupTensors, &Candidate)| {
-            let weight_bits = candidate.weight.unwrap_or(Bits::FLOAT);
-            let weights = tensors.weights.iter().map(|size| size.bytes(weight_bits));
-            let operands = tensors.operands.iter().map(|size| size.bytes(candidate.activation));
-            weights.chain(operands).sum::<u64>()
-        };
-        self.tensors.iter().zip(candidates).map(of_group).sum()
     }
 }
 
@@ -167,16 +162,6 @@ fn group_of_values(graph: &Graph, placement: &Placement, groups: &Groups) -> Vec
         placement.root(value).and_then(|root: crate::graph::ValueId| group_of[root.index()])
     };
     graph.value_ids().map(root_group).collect()
-}
-
-fn seams(graph: &Graph, placement: &Placement, group_of: &[Option<usize>]) -> Vec<(usize, usize)> {
-    let seam = |unit: &crate::graph::patterns::Unit| {
-        let reads = unit.nodes.iter().flat_map(|&id| placement.reads(graph, id));
-        let read = reads.map(|value| group_of[value.index()]).next()??;
-        let made = group_of[unit.output.index()]?;
-        (placement.root(unit.output) == Some(unit.output)).then_some((read, made))
-    };
-    placement.units.iter().filter_map(seam).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 /// The fields of each record, with the line that it begins on; empty lines are no records.
 ///
 /// Fails with the line of a quote that is not closed.
-pub(super) fn parse(text: &str) -> Result<Vec<(usize, Vec<String>)>, usize> {
+pub(crate) fn parse(text: &str) -> Result<Vec<(usize, Vec<String>)>, usize> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut records = Vec::new();
     let mut chars = text.chars().peekable();

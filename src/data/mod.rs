@@ -13,7 +13,7 @@ mod archive;
 mod arrays;
 mod bytes;
 mod collected;
-mod csv;
+pub(crate) mod csv;
 mod dataset;
 mod error;
 mod feed;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::artifact::ArtifactError;
+use crate::cost::MissingRows;
 use crate::data::DataError;
 use crate::exec::RunError;
 use crate::graph::NodeError;
@@ -60,6 +61,9 @@ pub enum PipelineError {
 
     #[error("cannot score the {network} network: {source}")]
     Score { network: &'static str, source: MetricError },
+
+    #[error(transparent)]
+    CostTable(MissingRows),
 
     #[error(transparent)]
     Search(SearchError),

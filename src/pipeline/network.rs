@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::artifact;
-use crate::cost::uniform;
+use crate::cost::{CostTable, uniform};
 use crate::data::InputSpec;
 use crate::exec::{Changes, Engine as _, EngineKind, Keep, Reference};
 use crate::graph::{Graph, Types, ValueId, infer, simplify};
@@ -23,6 +23,8 @@ pub struct Settings {
     /// Tensors whose SQNR counts; `None` for the float outputs of the network.
     pub outputs: Option<Vec<String>>,
     pub pins: Vec<Pin>,
+    /// What operators take, for budgets of latency.
+    pub cost_table: Option<CostTable>,
     pub engine: EngineKind,
     pub seed: u64,
     /// Free dimensions bound by name.

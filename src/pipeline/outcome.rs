@@ -5,8 +5,8 @@ use crate::cost::Cost;
 use crate::pipeline::artifacts::{self, Head};
 use crate::pipeline::{PipelineError, Study};
 use crate::search::{
-    Amount, Answer, Budget, Configuration, CostMetric, Goal, Least, Outcome, Point, Problem as _,
-    Quality, Strategy, Tried,
+    Amount, Answer, Budget, Configuration, CostMetric, Costs, Goal, Least, Outcome, Point,
+    Problem as _, Quality, Strategy, Tried,
 };
 
 /// What a search came to.
@@ -59,6 +59,7 @@ impl Writer<'_, '_> {
         let mut measured = self.study.measure_all(&to_measure, "Measuring")?;
         let baselines = measured.split_off(1);
         let cost = self.study.cost(configuration);
+        let costs = self.study.costs(configuration);
         let quality = &measured[0];
         let settings =
             artifact::Settings { strategy: Some(strategy.name.to_owned()), ..head.settings };
@@ -69,8 +70,8 @@ impl Writer<'_, '_> {
             calibration: head.calibration,
             settings,
             candidates: listed.to_vec(),
-            goal: self.goal(goal, &cost),
-            cost: self.total_cost(&cost),
+            goal: self.goal(goal, &costs),
+            cost: self.total_cost(&cost, &costs),
             quality: self.quality(configuration, quality.as_ref()),
             baselines: listed
                 .iter()
@@ -78,6 +79,7 @@ impl Writer<'_, '_> {
                 .zip(&baselines)
                 .map(|((&candidate, configuration), quality)| artifact::Baseline {
                     candidate,
+                    within_budgets: self.is_within(goal, configuration),
                     cost: self.point_cost(&self.study.cost(configuration)),
                     quality: self.quality(configuration, quality.as_ref()),
                 })
@@ -93,7 +95,12 @@ impl Writer<'_, '_> {
         })
     }
 
-    fn goal(&self, goal: &Goal, cost: &Cost) -> artifact::Goal {
+    fn is_within(&self, goal: &Goal, configuration: &Configuration) -> bool {
+        let (costs, full) = (self.study.costs(configuration), self.study.full_costs());
+        goal.budgets.iter().all(|budget| budget.is_met(&costs, &full))
+    }
+
+    fn goal(&self, goal: &Goal, costs: &Costs) -> artifact::Goal {
         let requested = |budget: &Budget| {
             let (relative, absolute) = match budget.limit {
                 Amount::Relative(value) => (Some(value), None),
@@ -102,25 +109,27 @@ impl Writer<'_, '_> {
             let metric = budget.metric.name().to_owned();
             artifact::Requested { metric, relative, absolute }
         };
+        let full = self.study.full_costs();
         let achieved = |budget: &Budget| {
-            let (used, full) = match budget.metric {
-                CostMetric::Bops => (cost.bops, self.full.bops),
-                CostMetric::Weights => (cost.weight_bytes, self.full.weight_bytes),
-            };
+            let metric = budget.metric;
+            let [used, full] = [costs, &full].map(|costs| costs.get(metric));
+            let relative = used.zip(full).filter(|(_, full)| *full != 0.);
             artifact::Achieved {
-                metric: budget.metric.name().to_owned(),
-                relative: ratio(used, full),
-                absolute: Some(used as f64),
+                metric: metric.name().to_owned(),
+                relative: relative.map(|(used, full)| used / full),
+                absolute: used,
             }
         };
         artifact::Goal {
             requested: goal.budgets.iter().map(requested).collect(),
             achieved: goal.budgets.iter().map(achieved).collect(),
             evaluations: self.outcome.evaluations as u64,
+            gap: self.outcome.gap,
         }
     }
 
-    fn total_cost(&self, cost: &Cost) -> artifact::TotalCost {
+    fn total_cost(&self, cost: &Cost, costs: &Costs) -> artifact::TotalCost {
+        let other = |name| costs.get(CostMetric::find(name)?);
         artifact::TotalCost {
             macs: cost.macs,
             bops: cost.bops,
@@ -130,6 +139,9 @@ impl Writer<'_, '_> {
             relative_weight_bytes: ratio(cost.weight_bytes, self.full.weight_bytes),
             activation_bytes: cost.activation_bytes,
             conversions: cost.conversions,
+            average_bits: other("average-bits"),
+            a16_share: other("a16"),
+            latency_ms: other("latency"),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cost::{Cost, CostModel, uniform, unrestricted};
+use crate::cost::{Cost, CostModel, Latency, uniform, unrestricted};
 use crate::data::Feed;
 use crate::exec::Engine;
 use crate::graph::ValueId;
@@ -63,9 +63,18 @@ impl Network {
         Simulator::new(&self.graph, &self.placement, &self.groups, encodings)
     }
 
-    pub fn cost_model(&self) -> CostModel<'_> {
-        let per_channel = self.settings.ranges.per_channel;
-        CostModel::new(&self.graph, &self.types, &self.placement, &self.groups, per_channel)
+    /// # Errors
+    /// If the cost table leaves a unit out.
+    pub fn cost_model(&self) -> Result<CostModel<'_>, PipelineError> {
+        let Network { graph, types, placement, groups, settings, .. } = self;
+        let most_precise = settings.candidates.most_precise();
+        let latency = settings.cost_table.as_ref().map(|table| {
+            Latency::new(graph, types, placement, groups, table, most_precise)
+                .map_err(PipelineError::CostTable)
+        });
+        let per_channel = settings.ranges.per_channel;
+        let model = CostModel::new(graph, types, placement, groups, per_channel);
+        Ok(model.with_latency(latency.transpose()?))
     }
 
     /// Phase 1.
@@ -176,7 +185,7 @@ impl<'a> Study<'a> {
             network,
             encodings,
             sensitivity,
-            costs: network.cost_model(),
+            costs: network.cost_model()?,
             choices: choices.map_err(PipelineError::Sqnr)?,
             measuring,
             measured: RefCell::default(),
@@ -297,12 +306,6 @@ impl Problem for Study<'_> {
 }
 
 fn costs(model: &CostModel<'_>, candidates: &[Candidate]) -> Costs {
-    let of_metric = |&metric: &CostMetric| {
-        let cost = match metric {
-            CostMetric::Bops => model.bops(candidates),
-            CostMetric::Weights => model.weight_bytes(candidates),
-        };
-        (metric, cost as f64)
-    };
-    CostMetric::ALL.iter().map(of_metric).collect()
+    let metrics = CostMetric::ALL.into_iter();
+    metrics.filter_map(|metric| Some((metric, metric.of(model, candidates)?))).collect()
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::artifact::{Baseline, Config, Requested};
+use crate::artifact::{Achieved, Baseline, Config, Requested};
 use crate::quant::Candidate;
 use crate::report::number::{UNKNOWN, bytes, decibels, plural, ratio};
 use crate::report::{Align, Table};
-use crate::search::{CostMetric, Tried};
+use crate::search::{Amount, Budget, CostMetric, Tried};
 
 /// A row for each uniform candidate, for each strategy that was tried and for the result, then what
 /// it consists of.
@@ -28,12 +28,12 @@ pub fn search(config: &Config, tried: &[Tried]) -> String {
     let is_baseline = |name: &str| config.baselines.iter().any(|b| b.candidate.to_string() == name);
     for tried in tried.iter().filter(|tried| !is_baseline(&tried.name)) {
         let cost = |metric| tried.costs.get(metric).map(|cost| cost as u64);
-        let bops = cost(CostMetric::Bops).unwrap_or(0);
+        let bops = cost(CostMetric::BOPS).unwrap_or(0);
         table.row([
             tried.name.clone(),
             ratio(config.cost.relative_bops.map(|r| r * bops as f64 / config.cost.bops as f64)),
             ratio(relative_to_w8a8(config, bops)),
-            cost(CostMetric::Weights).map_or_else(|| UNKNOWN.to_owned(), bytes),
+            cost(CostMetric::WEIGHTS).map_or_else(|| UNKNOWN.to_owned(), bytes),
             tried.measured.as_ref().map_or_else(|| UNKNOWN.to_owned(), |q| decibels(q.sqnr_db)),
             decibels(tried.predicted_sqnr_db),
         ]);
@@ -49,11 +49,31 @@ pub fn search(config: &Config, tried: &[Tried]) -> String {
     let n_pinned = config.groups.iter().filter(|group| group.pinned).count();
     let pinned = if n_pinned == 0 { String::new() } else { format!("; {n_pinned} pinned") };
     format!(
-        "{table}\n{}: {}{pinned}\n{}",
+        "{table}\n{}: {}{pinned}\n{}{}",
         plural(config.groups.len() as u64, "group"),
         choices(config),
-        plural(config.cost.conversions, "conversion")
+        plural(config.cost.conversions, "conversion"),
+        achieved(config)
     )
+}
+
+/// A line for each budget that neither the table nor the count of conversions tells of.
+fn achieved(config: &Config) -> String {
+    let told = [CostMetric::BOPS, CostMetric::WEIGHTS].map(CostMetric::name);
+    let lines = config.goal.requested.iter().zip(&config.goal.achieved);
+    let line = |(requested, achieved): (&Requested, &Achieved)| {
+        let metric = CostMetric::find(&requested.metric)?;
+        let amount = |relative: Option<f64>, absolute: Option<f64>| {
+            let absolute = absolute.map(Amount::Absolute);
+            let limit = relative.map(Amount::Relative).or(absolute)?;
+            Some(Budget { metric, limit }.to_string())
+        };
+        let relative = achieved.relative.filter(|_| requested.relative.is_some());
+        let found = amount(relative, achieved.absolute)?;
+        let budget = amount(requested.relative, requested.absolute)?;
+        (!told.contains(&metric.name())).then(|| format!("\n{found}, budget {budget}"))
+    };
+    lines.filter_map(line).collect()
 }
 
 fn relative_to_w8a8(config: &Config, bops: u64) -> Option<f64> {
@@ -87,34 +107,11 @@ fn choices(config: &Config) -> String {
 /// the result's.
 pub fn better_baseline(config: &Config) -> Option<&Baseline> {
     let found = config.quality.sqnr_db?;
-    let fits = |baseline: &&Baseline| {
-        config.goal.requested.iter().all(|requested| is_within(config, baseline, requested))
-    };
     // A baseline without a number has no noise at all, as the result was measured.
     let sqnr_db = |baseline: &&Baseline| baseline.quality.sqnr_db.unwrap_or(f64::INFINITY);
-    let best = config.baselines.iter().filter(fits);
+    let best = config.baselines.iter().filter(|baseline| baseline.within_budgets);
     let best = best.max_by(|a, b| sqnr_db(a).total_cmp(&sqnr_db(b)))?;
     (found < sqnr_db(&best)).then_some(best)
-}
-
-fn is_within(config: &Config, baseline: &Baseline, requested: &Requested) -> bool {
-    let (used, found, relative) = match requested.metric.as_str() {
-        "bops" => (baseline.cost.bops, config.cost.bops, config.cost.relative_bops),
-        "weights" => (
-            baseline.cost.weight_bytes,
-            config.cost.weight_bytes,
-            config.cost.relative_weight_bytes,
-        ),
-        _ => return false,
-    };
-    match (requested.relative, relative) {
-        (None, _) => requested.absolute.is_some_and(|limit| used as f64 <= limit),
-        (Some(_), None) => used == 0,
-        // The slack is for the rounding of the two divisions.
-        (Some(limit), Some(relative)) => {
-            used as f64 * relative <= limit * found as f64 * (1. + 1e-12)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -125,8 +122,9 @@ mod tests {
     use crate::artifact::parse;
 
     /// A result of 31 dB at half the BOPs, beside uniform W8A8 with `w8a8` dB.
-    fn config(requested: &str, w8a8: &str) -> Config {
+    fn config(requested: &str, within: bool, w8a8: &str) -> Config {
         let json = CONFIG.replace("REQUESTED", requested).replace("W8A8_DB", w8a8);
+        let json = json.replace("WITHIN", &within.to_string());
         parse("config.json", json.as_bytes()).unwrap()
     }
 
@@ -138,14 +136,15 @@ mod tests {
             "bias_correction":false,"sqnr":"pooled","outputs":["y"],"strategy":"pareto",
             "probe":null,"engine":"reference","seed":0,"dims":{}},
         "candidates":["W8A16","W8A8"],
-        "goal":{"requested":[REQUESTED],"achieved":[],"evaluations":0},
+        "goal":{"requested":[REQUESTED],"achieved":[],"evaluations":0,"gap":null},
         "cost":{"macs":500,"bops":64000,"relative_bops":0.5,"relative_bops_to_w8a8":1.0,
-            "weight_bytes":1500,"relative_weight_bytes":0.75,"activation_bytes":64,"conversions":1},
+            "weight_bytes":1500,"relative_weight_bytes":0.75,"activation_bytes":64,"conversions":1,
+            "average_bits":8.0,"a16_share":0.5,"latency_ms":null},
         "quality":{"sqnr_db":31.0,"predicted_sqnr_db":31.5,"metrics":{}},
         "baselines":[
-            {"candidate":"W8A16","cost":{"bops":128000,"relative_bops":1.0,"weight_bytes":2000},
+            {"candidate":"W8A16","within_budgets":false,"cost":{"bops":128000,"relative_bops":1.0,"weight_bytes":2000},
              "quality":{"sqnr_db":null,"predicted_sqnr_db":null,"metrics":{}}},
-            {"candidate":"W8A8","cost":{"bops":64000,"relative_bops":0.5,"weight_bytes":2000},
+            {"candidate":"W8A8","within_budgets":WITHIN,"cost":{"bops":64000,"relative_bops":0.5,"weight_bytes":2000},
              "quality":{"sqnr_db":W8A8_DB,"predicted_sqnr_db":29.0,"metrics":{}}}],
         "curve":[],"chosen_point":null,
         "groups":[{"id":"x","candidate":"W8A8","weight_bits":8,"activation_bits":8,"nodes":[],
@@ -164,23 +163,46 @@ mod tests {
             mpq    0.500    1.000  1.46 KiB  31.00 dB   31.50 dB
             1 group: 1 at W8A8
             1 conversion"#]]
-        .assert_eq(&search(&config(BOPS, "29.5"), &[]));
+        .assert_eq(&search(&config(BOPS, true, "29.5"), &[]));
     }
 
     #[test]
     fn a_uniform_candidate_that_is_better_is_found_if_it_is_within_the_budgets() {
-        let weights = |limit: &str| format!(r#"{BOPS},{{"metric":"weights",{limit}}}"#);
-        for (requested, w8a8, expected) in [
-            (BOPS.to_owned(), "29.5", None),
-            (BOPS.to_owned(), "31.5", Some("W8A8")),
-            (weights(r#""relative":0.8,"absolute":null"#), "31.5", None),
-            (weights(r#""relative":1.0,"absolute":null"#), "31.5", Some("W8A8")),
-            (weights(r#""relative":null,"absolute":1999"#), "31.5", None),
-            (weights(r#""relative":null,"absolute":2000"#), "31.5", Some("W8A8")),
-        ] {
-            let config = config(&requested, w8a8);
+        for (within, w8a8, expected) in
+            [(true, "29.5", None), (true, "31.5", Some("W8A8")), (false, "31.5", None)]
+        {
+            let config = config(BOPS, within, w8a8);
             let found = better_baseline(&config).map(|baseline| baseline.candidate.to_string());
-            assert_eq!(found.as_deref(), expected, "{requested} {w8a8}");
+            assert_eq!(found.as_deref(), expected, "{within} {w8a8}");
         }
+    }
+
+    #[test]
+    fn other_budgets_have_a_line() {
+        let mut config = config(BOPS, true, "29.5");
+        let amount = |metric: &str, relative, absolute| Requested {
+            metric: metric.to_owned(),
+            relative,
+            absolute,
+        };
+        for (requested, [relative, absolute]) in [
+            (amount("a16", None, Some(0.5)), [None, Some(0.25)]),
+            (amount("activations", Some(0.75), None), [Some(0.5), Some(64.)]),
+            (amount("activations", None, Some(65536.)), [Some(0.5), Some(2048.)]),
+        ] {
+            let metric = requested.metric.clone();
+            config.goal.requested.push(requested);
+            config.goal.achieved.push(Achieved { metric, relative, absolute });
+        }
+        // The one that is there already has nothing achieved in this file.
+        config.goal.requested.remove(0);
+        let lines = search(&config, &[]);
+        let (_, lines) = lines.split_once("1 conversion").unwrap();
+        expect![[r#"
+
+            a16=0.25, budget a16=0.5
+            activations=0.5, budget activations=0.75
+            activations=2KiB, budget activations=64KiB"#]]
+        .assert_eq(lines);
     }
 }

@@ -3,52 +3,83 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A cost that only falls as bits fall.
+use crate::cost::{CostModel, METRICS, Metric, Unit};
+use crate::quant::Candidate;
+
+/// A row of [`METRICS`]. Most only fall as bits fall, but nothing may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CostMetric {
-    /// Bit operations of one inference.
-    Bops,
-    /// Bytes of the weights, packed, with their encodings.
-    Weights,
-}
-
-const SI: &[(&str, f64)] = &[("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)];
-
-const BYTES: &[(&str, f64)] = &[
-    ("B", 1.),
-    ("kB", 1e3),
-    ("KB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("TB", 1e12),
-    ("KiB", 1024.),
-    ("MiB", 1_048_576.),
-    ("GiB", 1_073_741_824.),
-    ("TiB", 1_099_511_627_776.),
-];
+pub struct CostMetric(usize);
 
 impl CostMetric {
-    pub const ALL: &[CostMetric] = &[CostMetric::Bops, CostMetric::Weights];
+    /// Bit operations of one inference.
+    pub const BOPS: CostMetric = CostMetric::named("bops");
+    /// Bytes of the weights, packed, with their encodings.
+    pub const WEIGHTS: CostMetric = CostMetric::named("weights");
+
+    pub const ALL: [CostMetric; METRICS.len()] = {
+        let mut all = [CostMetric(0); METRICS.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = CostMetric(index);
+            index += 1;
+        }
+        all
+    };
+
+    /// How many are sums over groups.
+    pub(super) const N_SUMS: usize = {
+        let (mut n, mut index) = (0, 0);
+        while index < METRICS.len() {
+            n += METRICS[index].is_sum as usize;
+            index += 1;
+        }
+        n
+    };
+
+    const fn named(name: &str) -> CostMetric {
+        let mut index = 0;
+        while !is_equal(METRICS[index].name.as_bytes(), name.as_bytes()) {
+            index += 1;
+        }
+        CostMetric(index)
+    }
+
+    fn row(self) -> &'static Metric {
+        &METRICS[self.0]
+    }
 
     /// The name in `--budget` and in files.
     pub fn name(self) -> &'static str {
-        match self {
-            CostMetric::Bops => "bops",
-            CostMetric::Weights => "weights",
-        }
+        self.row().name
     }
 
     pub fn find(name: &str) -> Option<CostMetric> {
-        CostMetric::ALL.iter().copied().find(|metric| metric.name() == name)
+        CostMetric::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// The units of absolute values, with their size.
-    pub(super) fn units(self) -> &'static [(&'static str, f64)] {
-        match self {
-            CostMetric::Bops => SI,
-            CostMetric::Weights => BYTES,
-        }
+    /// What candidates, one for each group, cost; `None` where it is not known.
+    pub fn of(self, model: &CostModel<'_>, candidates: &[Candidate]) -> Option<f64> {
+        (self.row().of)(model, candidates)
     }
+
+    /// How values are stated.
+    pub fn unit(self) -> Unit {
+        self.row().unit
+    }
+
+    /// Whether it is a sum over groups of what each one's choice costs.
+    pub fn is_sum(self) -> bool {
+        self.row().is_sum
+    }
+}
+
+/// `==` is not for constants.
+const fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
 }
 
 impl fmt::Display for CostMetric {

@@ -1,5 +1,7 @@
 //! Why a search could not be done. That a goal cannot be reached is an [`Outcome`](super::Outcome).
 
+use std::fmt;
+
 use crate::search::CostMetric;
 
 #[derive(Debug, thiserror::Error)]
@@ -17,9 +19,27 @@ pub enum SearchError {
     )]
     NotASum { metric: CostMetric, found: f64, expected: f64 },
 
-    #[error("this goal needs measuring, which is not possible here")]
+    #[error(
+        "`{strategy}` adds up what groups cost, and budgeted {} no such sum\nhint: use --strategy pareto, refine or best",
+        Names(metrics)
+    )]
+    NoSums { strategy: &'static str, metrics: Vec<CostMetric> },
+
+    #[error(
+        "this needs measuring, which is not possible without samples\nhint: give them with --calib"
+    )]
     NoMeasuring,
 
     #[error("cannot measure a configuration")]
     Measure { source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+/// `` `a` is `` or `` `a` and `b` are ``.
+struct Names<'a>(&'a [CostMetric]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.0.iter().map(|metric| format!("`{metric}`")).collect();
+        write!(f, "{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
+    }
 }

@@ -24,7 +24,7 @@ pub fn list(problem: &dyn Problem) -> Result<Vec<Entry>, SearchError> {
     }
     let start = Configuration::most_precise(problem.choices());
     let bops = |configuration: &Configuration| {
-        problem.costs(configuration).get(CostMetric::Bops).unwrap_or(0.)
+        problem.costs(configuration).get(CostMetric::BOPS).unwrap_or(0.)
     };
     let mut entries = Vec::new();
     for (group, choices) in problem.choices().iter().enumerate() {

@@ -2,13 +2,20 @@
 //!
 //! # When it wins
 //!
-//! It needs only the order of the sensitivity list, not that noises add up, and costs may be anything
-//! that falls with bits. So it holds where predictions are poor, and where costs are no sums over
+//! It needs only the order of the sensitivity list, not that noises add up, and costs may be
+//! anything: every point is looked at, so even one that rises along the walk (conversions, a latency
+//! table) is met as soon as it can be. Where no point is within the budgets because of such a cost,
+//! the best uniform candidate that is within them is taken. So it holds where predictions are poor, and where costs are no sums over
 //! groups. One walk serves all budgets, its points differ in one group each, and a smaller budget
 //! only takes bits away: a curve to step along and to explain. It loses where groups differ much in
 //! cost, because the list is in the order of what a choice does, not of what a step saves for it.
 
-use crate::search::{Answer, Goal, Least, Outcome, Problem, SearchError, Strategy, list, walk};
+use crate::search::{
+    Answer, Configuration, Costs, Curve, Goal, Least, Outcome, Problem, SearchError, Strategy,
+    list, walk,
+};
+
+use super::walk::kept_groups;
 
 pub(super) const STRATEGY: Strategy = Strategy {
     name: "pareto",
@@ -23,12 +30,40 @@ fn search(problem: &mut dyn Problem, goal: &Goal) -> Result<Outcome, SearchError
         Some(point) => {
             Answer::Found { configuration: curve.configuration(point), point: Some(point) }
         }
-        None => {
-            let cheapest = &curve.last().costs;
-            Answer::Unreachable(Least::of(&goal.budgets, cheapest, &curve.full)?)
-        }
+        None => beside_the_walk(problem, &curve, goal)?,
     };
     Ok(Outcome::new(curve, answer))
+}
+
+/// The uniform candidate within the budgets that is foretold to be best: where a cost rises along
+/// the walk, as conversions do, there may be one though no point is.
+fn beside_the_walk(
+    problem: &dyn Problem,
+    curve: &Curve,
+    goal: &Goal,
+) -> Result<Answer, SearchError> {
+    let kept = kept_groups(problem, curve.start(), goal)?;
+    let moves_none = |configuration: &Configuration| {
+        let groups = configuration.0.iter().zip(&curve.start().0).zip(&kept);
+        groups.into_iter().all(|((choice, start), kept)| !kept || choice == start)
+    };
+    let uniform = problem.uniform().into_iter().map(|(_, configuration)| configuration);
+    let uniform: Vec<Configuration> = uniform.filter(moves_none).collect();
+    let is_within = |configuration: &&Configuration| {
+        let costs = problem.costs(configuration);
+        goal.budgets.iter().all(|budget| budget.is_met(&costs, &curve.full))
+    };
+    let sqnr_db = |configuration: &&Configuration| {
+        problem.predicted_sqnr_db(configuration).unwrap_or(f64::INFINITY)
+    };
+    let best = uniform.iter().filter(is_within);
+    if let Some(best) = best.max_by(|a, b| sqnr_db(a).total_cmp(&sqnr_db(b))) {
+        return Ok(Answer::Found { configuration: best.clone(), point: None });
+    }
+    let walked = curve.points.iter().map(|point| point.costs.clone());
+    let costs: Vec<Costs> =
+        walked.chain(uniform.iter().map(|configuration| problem.costs(configuration))).collect();
+    Ok(Answer::Unreachable(Least::over(&goal.budgets, &costs, &curve.full)?))
 }
 
 #[cfg(test)]
@@ -131,7 +166,7 @@ mod tests {
     #[test]
     fn an_unknown_cost_is_refused() {
         let mut toy = Toy::random(1, 3);
-        toy.unknown = Some(CostMetric::Weights);
+        toy.unknown = Some(CostMetric::WEIGHTS);
         let budgets = vec!["weights=0.5".parse().unwrap()];
         let error = search(&mut toy, &Goal { budgets, keep_free: false }).unwrap_err();
         assert_eq!(error.to_string(), "cost `weights` has a budget but is not known here");

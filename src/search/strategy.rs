@@ -72,34 +72,97 @@ pub enum Answer {
     Unreachable(Vec<Least>),
 }
 
-/// The least that a strategy can make a budgeted cost.
+/// The least that a strategy can make a budgeted cost, in the terms of the budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Least {
     pub budget: Budget,
-    /// In the terms of the budget.
     pub least: Amount,
+    /// Where every budget can be met, but not all together: what it is at the configuration that is
+    /// over by the least.
+    pub together: Option<Amount>,
 }
 
 impl Least {
     /// For every budget, what a configuration as cheap as can be costs.
     pub fn of(budgets: &[Budget], costs: &Costs, full: &Costs) -> Result<Vec<Least>, SearchError> {
-        let least = |&budget: &Budget| match budget.used(costs, full) {
-            Some(least) => Ok(Least { budget, least }),
-            None => Err(SearchError::UnknownCost { metric: budget.metric }),
+        Least::over(budgets, std::slice::from_ref(costs), full)
+    }
+
+    /// For every budget the least of what some configurations cost.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn over(
+        budgets: &[Budget],
+        costs: &[Costs],
+        full: &Costs,
+    ) -> Result<Vec<Least>, SearchError> {
+        let used = |budget: &Budget, costs: &Costs| {
+            let metric = budget.metric;
+            budget.used(costs, full).ok_or(SearchError::UnknownCost { metric })
         };
-        budgets.iter().map(least).collect()
+        let mut leasts = Vec::with_capacity(budgets.len());
+        for &budget in budgets {
+            let all = costs.iter().map(|costs| used(&budget, costs));
+            let all = all.collect::<Result<Vec<Amount>, _>>()?;
+            let least = all.into_iter().min_by(|a, b| a.value().total_cmp(&b.value()));
+            let least = least.expect("there is a configuration");
+            leasts.push(Least { budget, least, together: None });
+        }
+        if leasts.iter().all(Least::is_met) {
+            let excess = |costs: &&Costs| excess(budgets, costs, full);
+            let nearest = costs.iter().min_by(|a, b| excess(a).total_cmp(&excess(b)));
+            let nearest = nearest.expect("there is a configuration");
+            Least::together(&mut leasts, nearest, full)?;
+        }
+        Ok(leasts)
+    }
+
+    /// Adds what every budgeted cost is at the configuration that comes nearest to all budgets.
+    pub(super) fn together(
+        leasts: &mut [Least],
+        nearest: &Costs,
+        full: &Costs,
+    ) -> Result<(), SearchError> {
+        for least in leasts {
+            let metric = least.budget.metric;
+            let used = least.budget.used(nearest, full);
+            least.together = Some(used.ok_or(SearchError::UnknownCost { metric })?);
+        }
+        Ok(())
     }
 
     pub fn is_met(&self) -> bool {
-        self.least.value() <= self.budget.limit.value()
+        let is_within = |amount: Amount| amount.value() <= self.budget.limit.value();
+        is_within(self.least) && self.together.is_none_or(is_within)
     }
+}
+
+/// By how much of its limit the worst budget is exceeded.
+fn excess(budgets: &[Budget], costs: &Costs, full: &Costs) -> f64 {
+    let over = |budget: &Budget| {
+        let used = budget.used(costs, full).map_or(f64::INFINITY, Amount::value);
+        let limit = budget.limit.value();
+        (used - limit).max(0.) / limit.max(f64::MIN_POSITIVE)
+    };
+    budgets.iter().map(over).fold(0., f64::max)
 }
 
 impl fmt::Display for Least {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let least = Budget { limit: self.least, ..self.budget };
-        let verb = if self.is_met() { "can" } else { "cannot" };
-        write!(f, "budget `{}` {verb} be met, the least is `{least}`", self.budget)
+        let amount = |limit| Budget { limit, ..self.budget };
+        let (budget, least) = (self.budget, amount(self.least));
+        match self.together {
+            None => {
+                let verb = if self.is_met() { "can" } else { "cannot" };
+                write!(f, "budget `{budget}` {verb} be met, the least is `{least}`")
+            }
+            Some(together) => write!(
+                f,
+                "budget `{budget}` can be met alone, the least is `{least}`; nearest to all it is `{}`",
+                amount(together)
+            ),
+        }
     }
 }
 
@@ -129,7 +192,9 @@ mod tests {
     }
 
     fn search(strategy: &Strategy, toy: &Toy, goal: &Goal) -> Outcome {
-        (strategy.search)(&mut toy.clone(), goal).unwrap()
+        let mut toy = toy.clone();
+        toy.measure = Some(|at| -(at.iter().sum::<usize>() as f64));
+        (strategy.search)(&mut toy, goal).unwrap()
     }
 
     /// Runs every strategy on every goal and toy, with what went in as text for messages.
@@ -184,7 +249,7 @@ mod tests {
             let Answer::Unreachable(leasts) = &outcome.answer else { return };
             assert_eq!(leasts.len(), goal.budgets.len(), "{case}");
             assert!(leasts.iter().any(|least| !least.is_met()), "{case}");
-            for Least { budget, least } in leasts {
+            for Least { budget, least, .. } in leasts {
                 let used = |configuration: &Configuration| {
                     let used = budget.used(&toy.costs(configuration), &toy.full_costs());
                     used.unwrap().value()

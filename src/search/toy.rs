@@ -1,6 +1,6 @@
 //! [`Toy`]: a `Problem` on paper, for tests.
 
-use crate::search::{Choice, Configuration, CostMetric, Costs, Problem};
+use crate::search::{Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError};
 
 #[derive(Debug, Clone)]
 pub(super) struct Toy {
@@ -9,6 +9,8 @@ pub(super) struct Toy {
     weight_bytes_at_8_bits: Vec<u32>,
     /// A metric that is left out of the costs.
     pub(super) unknown: Option<CostMetric>,
+    /// What measuring a configuration gives, in dB; `None` where that is not possible.
+    pub(super) measure: Option<fn(&[usize]) -> f64>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +46,7 @@ impl Toy {
             weight_bytes_at_8_bits: groups.iter().map(|group| group.weight_elements).collect(),
             choices: groups.into_iter().map(|group| group.choices).collect(),
             unknown: None,
+            measure: None,
         }
     }
 
@@ -93,9 +96,14 @@ impl Problem for Toy {
     }
 
     fn costs(&self, configuration: &Configuration) -> Costs {
-        let bops = (CostMetric::Bops, self.bops(&configuration.0));
-        let weights = (CostMetric::Weights, self.weights(&configuration.0));
+        let bops = (CostMetric::BOPS, self.bops(&configuration.0));
+        let weights = (CostMetric::WEIGHTS, self.weights(&configuration.0));
         [bops, weights].into_iter().filter(|&(metric, _)| Some(metric) != self.unknown).collect()
+    }
+
+    fn measure(&mut self, configuration: &Configuration) -> Result<Quality, SearchError> {
+        let measure = self.measure.ok_or(SearchError::NoMeasuring)?;
+        Ok(Quality { sqnr_db: Some(measure(&configuration.0)), metrics: Vec::new() })
     }
 }
 

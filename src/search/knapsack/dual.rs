@@ -149,7 +149,7 @@ impl Dual {
 }
 
 /// More than any cost can be, and more than 0 where it can be limited at all.
-fn size(items: &Items, limits: &Cost, dim: usize) -> f64 {
+pub(super) fn size(items: &Items, limits: &Cost, dim: usize) -> f64 {
     let largest =
         |group: &Vec<Item>| group.iter().map(|item| item.cost[dim].abs()).fold(0., f64::max);
     let costs: f64 = items.groups.iter().map(largest).sum();

@@ -2,7 +2,7 @@
 
 use crate::search::{Configuration, CostMetric, Problem, SearchError};
 
-pub(super) const DIMS: usize = CostMetric::ALL.len();
+pub(super) const DIMS: usize = CostMetric::N_SUMS;
 
 /// In the metrics of [`Items`], in their order; 0 beyond the last.
 pub(super) type Cost = [f64; DIMS];

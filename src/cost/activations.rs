@@ -1,11 +1,26 @@
-//! How many bytes of activations are alive at once.
+//! `activations`: the most bytes of activations that are alive at once.
 //!
-//! A value lives from the unit that makes it to the last one that reads it; inputs from the start,
+//! The units run in the order of the model. A value lives from the unit that makes it to the last one that reads it; inputs from the start,
 //! outputs to the end. Values inside a unit are never stored. Widths are those of the group whose
 //! encoding the value carries; what stays float takes the bytes of its type.
 
+use crate::cost::{BYTES, CostModel, Metric, Unit};
 use crate::graph::{Graph, Types, ValueId};
-use crate::quant::{Bits, Placement};
+use crate::quant::{Bits, Candidate, Placement};
+
+pub(super) const METRIC: Metric = Metric {
+    name: "activations",
+    doc: "the most bytes of activations that are alive at once, in the order of the model",
+    unit: Unit::Scaled(BYTES),
+    is_sum: false,
+    of: |model, candidates| Some(model.activation_bytes(candidates) as f64),
+};
+
+impl CostModel<'_> {
+    pub fn activation_bytes(&self, candidates: &[Candidate]) -> u64 {
+        self.lifetimes.peak_bytes(|group| candidates[group].activation)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Lifetimes {
@@ -55,7 +70,7 @@ impl Lifetimes {
         Lifetimes { spans: graph.value_ids().filter_map(span).collect(), n_steps }
     }
 
-    pub(super) fn peak_bytes(&self, bits: impl Fn(usize) -> Bits) -> u64 {
+    fn peak_bytes(&self, bits: impl Fn(usize) -> Bits) -> u64 {
         let mut starts = vec![0_u64; self.n_steps + 2];
         let mut ends = vec![0_u64; self.n_steps + 2];
         for span in &self.spans {
