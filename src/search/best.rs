@@ -1,6 +1,7 @@
 //! `best`: all other strategies and the uniform candidates, compared by measuring.
 //!
-//! Every other row of the table runs; its answer, and every uniform configuration within the
+//! Every other row of the table runs, but for one that cannot handle a budgeted cost or that needs
+//! measuring where nothing can be measured; its answer, and every uniform configuration within the
 //! budgets, is measured once. The highest measured SQNR wins; of equals the cheaper, in the order of
 //! the budgets; of these the first of the table, uniform ones last. Where nothing can be measured
 //! the predicted SQNR decides. [`Outcome::tried`] has them all.
@@ -16,9 +17,10 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use crate::quant::Candidate;
 use crate::search::{
-    Answer, Configuration, Costs, Goal, Least, Outcome, Problem, STRATEGIES, SearchError, Strategy,
-    Tried,
+    Answer, Choice, Configuration, Costs, Goal, Least, Outcome, Problem, Quality, STRATEGIES,
+    SearchError, Strategy, Tried,
 };
 
 pub(super) const STRATEGY: Strategy = Strategy {
@@ -28,6 +30,7 @@ pub(super) const STRATEGY: Strategy = Strategy {
 };
 
 fn search(problem: &mut dyn Problem, goal: &Goal) -> Result<Outcome, SearchError> {
+    let problem = &mut Remembering { problem, measured: BTreeMap::new() };
     let mut outcomes = outcomes(problem, goal)?;
     let mut tried = Vec::new();
     // By row of `tried`, the outcome that it is from; none for a uniform configuration.
@@ -42,8 +45,8 @@ fn search(problem: &mut dyn Problem, goal: &Goal) -> Result<Outcome, SearchError
         tried.push(untested(problem, &candidate, &configuration));
         from.push(None);
     }
-    let before: usize = outcomes.iter().map(|(_, outcome)| outcome.evaluations).sum();
-    let evaluations = before + measure(problem, &mut tried)?;
+    measure(problem, &mut tried)?;
+    let evaluations = problem.measured.len();
     let Some(winner) = winner(&tried, goal) else {
         let answer = Answer::Unreachable(leasts(&outcomes));
         let (_, first) = outcomes.swap_remove(0);
@@ -68,7 +71,9 @@ fn outcomes(
     for strategy in STRATEGIES.iter().filter(|strategy| strategy.name != STRATEGY.name) {
         match (strategy.search)(problem, goal) {
             Ok(outcome) => outcomes.push((strategy.name, outcome)),
-            Err(SearchError::NotASum { .. }) => {}
+            Err(
+                SearchError::NotASum { .. } | SearchError::NoSums { .. } | SearchError::NoMeasuring,
+            ) => {}
             Err(error) => return Err(error),
         }
     }
@@ -94,20 +99,52 @@ fn untested(problem: &dyn Problem, name: &str, configuration: &Configuration) ->
     }
 }
 
-/// Measures every distinct configuration once; how many there were, 0 where it is not possible.
-fn measure(problem: &mut dyn Problem, tried: &mut [Tried]) -> Result<usize, SearchError> {
-    let mut qualities = BTreeMap::new();
+fn measure(problem: &mut dyn Problem, tried: &mut [Tried]) -> Result<(), SearchError> {
     for tried in tried {
-        if !qualities.contains_key(&tried.configuration) {
-            match problem.measure(&tried.configuration) {
-                Ok(quality) => qualities.insert(tried.configuration.clone(), quality),
-                Err(SearchError::NoMeasuring) => return Ok(0),
-                Err(error) => return Err(error),
-            };
-        }
-        tried.measured = qualities.get(&tried.configuration).cloned();
+        match problem.measure(&tried.configuration) {
+            Ok(quality) => tried.measured = Some(quality),
+            Err(SearchError::NoMeasuring) => return Ok(()),
+            Err(error) => return Err(error),
+        };
     }
-    Ok(qualities.len())
+    Ok(())
+}
+
+/// A problem that measures no configuration twice, as strategies ask for the same ones.
+struct Remembering<'a> {
+    problem: &'a mut dyn Problem,
+    measured: BTreeMap<Configuration, Quality>,
+}
+
+impl Problem for Remembering<'_> {
+    fn choices(&self) -> &[Vec<Choice>] {
+        self.problem.choices()
+    }
+
+    fn costs(&self, configuration: &Configuration) -> Costs {
+        self.problem.costs(configuration)
+    }
+
+    fn full_costs(&self) -> Costs {
+        self.problem.full_costs()
+    }
+
+    fn predicted_sqnr_db(&self, configuration: &Configuration) -> Option<f64> {
+        self.problem.predicted_sqnr_db(configuration)
+    }
+
+    fn uniform(&self) -> Vec<(Candidate, Configuration)> {
+        self.problem.uniform()
+    }
+
+    fn measure(&mut self, configuration: &Configuration) -> Result<Quality, SearchError> {
+        if let Some(quality) = self.measured.get(configuration) {
+            return Ok(quality.clone());
+        }
+        let quality = self.problem.measure(configuration)?;
+        self.measured.insert(configuration.clone(), quality.clone());
+        Ok(quality)
+    }
 }
 
 /// The first of the best.
@@ -152,19 +189,24 @@ fn leasts(outcomes: &[(&str, Outcome)]) -> Vec<Least> {
     for others in all {
         for (least, other) in leasts.iter_mut().zip(others) {
             if other.least.value() < least.least.value() {
-                *least = *other;
+                least.least = other.least;
             }
+            least.together = least.together.or(other.together);
         }
+    }
+    if leasts.iter().any(|least| least.budget.limit.value() < least.least.value()) {
+        leasts.iter_mut().for_each(|least| least.together = None);
+        return leasts;
     }
     if leasts.iter().all(Least::is_met) { first.clone() } else { leasts }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::quant::Candidate;
     use crate::search::toy::{Toy, group};
-    use crate::search::{Choice, Quality};
 
     /// A toy that can be measured, by configuration, and has uniform configurations.
     struct Measured {
@@ -227,8 +269,11 @@ mod tests {
             let outcome = search(&mut problem, &goal("0.51")).unwrap();
             let (configuration, point) = found(&outcome);
             assert_eq!((configuration, point.is_some()), (&winner[..], is_on_curve));
-            assert_eq!(outcome.evaluations, 3);
-            assert_eq!(problem.measured, [[1, 1, 1], [0, 0, 1], [2, 2, 2]]);
+            // Nothing is measured twice, though `refine` begins where the others end.
+            assert_eq!(outcome.evaluations, problem.measured.len());
+            let distinct: BTreeSet<&Vec<usize>> = problem.measured.iter().collect();
+            assert_eq!(distinct.len(), problem.measured.len());
+            assert_eq!(problem.measured[..3], [[1, 1, 1], [0, 0, 1], [2, 2, 2]]);
         }
     }
 
@@ -245,6 +290,7 @@ mod tests {
             [
                 "pareto [1, 1, 1] 30",
                 "knapsack [0, 0, 1] 30",
+                "refine [1, 1, 1] 30",
                 "W8A8 [1, 1, 1] 30",
                 "W4A8 [2, 2, 2] 30"
             ]

@@ -12,6 +12,7 @@ mod knapsack;
 mod list;
 mod pareto;
 mod problem;
+mod refine;
 mod strategy;
 #[cfg(test)]
 mod toy;
@@ -27,4 +28,5 @@ pub use strategy::{Answer, Goal, Least, Outcome, Strategy, Tried};
 pub use walk::walk;
 
 /// Every strategy, by name. The one list to extend.
-pub const STRATEGIES: &[Strategy] = &[pareto::STRATEGY, knapsack::STRATEGY, best::STRATEGY];
+pub const STRATEGIES: &[Strategy] =
+    &[pareto::STRATEGY, knapsack::STRATEGY, refine::STRATEGY, best::STRATEGY];

@@ -88,7 +88,7 @@ fn flags() {
           error: invalid value 'best' for '--sqnr <HOW>': found `best`, expected `pooled`, `mean` or `db`
 
         --budget 1 --strategy guess
-          error: invalid value 'guess' for '--strategy <NAME>': strategy is `guess`, expected `pareto`, `knapsack`, `best`
+          error: invalid value 'guess' for '--strategy <NAME>': strategy is `guess`, expected `pareto`, `knapsack`, `refine`, `best`
 
         --budget 1 --pin conv1
           error: invalid value 'conv1' for '--pin <PATTERN=CANDIDATE>': found `conv1`, expected NAME=VALUE

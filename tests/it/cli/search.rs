@@ -139,3 +139,151 @@ fn unreachable_goals_say_the_least_and_write_nothing() {
         exit 1
     "#]].assert_eq(&sandbox.refused(&line));
 }
+
+/// Phase 1 on few samples, kept in `TMP/s.json`; what searches on it begin with.
+fn measured(sandbox: &Sandbox) -> [&'static str; 8] {
+    let args = ["sensitivity", MODEL, "--calib", CALIB, "--samples", "4", "-q", "-o", "TMP/s.json"];
+    assert_eq!(sandbox.mpq(&args).code, 0);
+    ["search", MODEL, "--sensitivity", "TMP/s.json", "--calib", CALIB, "-qo", "TMP/c.json"]
+}
+
+fn config(sandbox: &Sandbox) -> serde_json::Value {
+    serde_json::from_str(&sandbox.read("c.json")).unwrap()
+}
+
+const TABLE: &str = "candidate,operator,latency_ms\n,,0.01\nW4A8,,0.05\n,Conv,0.2\nW4A8,Conv,0.1\n";
+
+#[test]
+fn every_budget_is_met_by_every_strategy() {
+    let sandbox = Sandbox::new();
+    let search = measured(&sandbox);
+    sandbox.write("t.csv", TABLE);
+    for (budgets, are_sums) in [
+        (&["bops=0.4"][..], true),
+        (&["weights=40KiB"], true),
+        (&["average-bits=7.5"], true),
+        (&["a16=0.1"], true),
+        (&["a16=0"], true),
+        (&["latency=0.8", "0.5"], true),
+        (&["latency=5ms"], true),
+        (&["activations=0.6"], false),
+        (&["conversions=2", "0.6"], false),
+        (&["0.4", "weights=0.7", "a16=0.05"], true),
+    ] {
+        for strategy in ["pareto", "knapsack", "refine", "best"] {
+            let mut args = search.to_vec();
+            args.extend(["--strategy", strategy, "--cost-table", "TMP/t.csv"]);
+            args.extend(budgets.iter().flat_map(|budget| ["--budget", budget]));
+            let ran = sandbox.mpq(&args);
+            if strategy == "knapsack" && !are_sums {
+                assert_eq!(ran.code, 2, "{budgets:?}");
+                continue;
+            }
+            assert_eq!(ran.code, 0, "{strategy} {budgets:?}: {}", ran.stderr);
+            let goal = config(&sandbox)["goal"].clone();
+            for index in 0..budgets.len() {
+                let [requested, achieved] =
+                    ["requested", "achieved"].map(|key| goal[key][index].clone());
+                let key = if requested["relative"].is_null() { "absolute" } else { "relative" };
+                let [limit, used] = [requested, achieved].map(|v| v[key].as_f64().unwrap());
+                assert!(used <= limit, "{strategy} {budgets:?}: {used}");
+            }
+            match strategy {
+                "knapsack" => assert!(goal["gap"].as_f64().unwrap() <= 1e-6, "{budgets:?}"),
+                "pareto" | "refine" => assert!(goal["gap"].is_null()),
+                _ => {}
+            }
+            assert!(goal["evaluations"].as_u64().unwrap() <= 64 + 6);
+        }
+    }
+}
+
+/// Measured on the samples that it searches with, `best` is behind no other one, and `refine` is
+/// behind neither `pareto` nor `knapsack`.
+#[test]
+fn strategies_that_measure_are_not_behind() {
+    let sandbox = Sandbox::new();
+    let search = measured(&sandbox);
+    let sqnr_db = ["pareto", "knapsack", "refine", "best"].map(|strategy| {
+        let args = ["--budget", "0.35", "--strategy", strategy];
+        let ran = sandbox.mpq(&[&search[..], &args].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        config(&sandbox)["quality"]["sqnr_db"].as_f64().unwrap()
+    });
+    let [pareto, knapsack, refine, best] = sqnr_db;
+    assert!(pareto.max(knapsack) <= refine && refine <= best, "{sqnr_db:?}");
+}
+
+#[test]
+fn budgets_that_cannot_be_met_or_understood() {
+    let sandbox = Sandbox::new();
+    measured(&sandbox);
+    sandbox.write("t.csv", "operator,candidate,latency_ms\nConv,,0.2\nClip,,0.1\nAdd,A8,0.1\n");
+    sandbox.write("bad.csv", "layer,latency_ms\nstem,1\n");
+    let lines = [
+        "--budget conversions=2 --budget activations=1KiB --strategy knapsack",
+        "--budget average-bits=5 --budget weights=0.9",
+        "--budget activations=1KiB --budget a16=0.5",
+        "--budget a16=0 --budget average-bits=5.9 --strategy knapsack",
+        "--budget 0.5 --strategy refine",
+        "--budget latency=12ms",
+        "--budget latency=12ms --cost-table TMP/bad.csv",
+        "--budget latency=12ms --cost-table TMP/none.csv",
+    ];
+    let lines = lines.map(|line| format!("search {MODEL} --sensitivity TMP/s.json -q {line}"));
+    let found = sandbox.transcript(&lines.each_ref().map(String::as_str));
+    expect![[r#"
+        $ mpq search --budget conversions=2 --budget activations=1KiB --strategy knapsack
+        error: `knapsack` adds up what groups cost, and budgeted `activations` and `conversions` are no such sum
+        hint: use --strategy pareto, refine or best
+        exit 2
+
+        $ mpq search --budget average-bits=5 --budget weights=0.9
+        budget `average-bits=5` cannot be met, the least is `average-bits=6`
+        budget `weights=0.9` can be met, the least is `weights=0.5548645425115011`
+        exit 1
+
+        $ mpq search --budget activations=1KiB --budget a16=0.5
+        budget `activations=1KiB` cannot be met, the least is `activations=4KiB`
+        budget `a16=0.5` can be met, the least is `a16=0`
+        exit 1
+
+        $ mpq search --budget a16=0 --budget average-bits=5.9 --strategy knapsack
+        budget `a16=0` can be met, the least is `a16=0`
+        budget `average-bits=5.9` cannot be met, the least is `average-bits=6`
+        exit 1
+
+        $ mpq search --budget 0.5 --strategy refine
+        error: this needs measuring, which is not possible without samples
+        hint: give them with --calib
+        exit 2
+
+        $ mpq search --budget latency=12ms
+        error: budget `latency=12ms` needs what operators take
+        hint: give it with --cost-table FILE
+        exit 2
+
+        $ mpq search --budget latency=12ms --cost-table TMP/bad.csv
+        error: cannot use cost table `TMP/bad.csv`
+          caused by: column `layer` is not known, expected node, operator, shape, candidate, latency_ms
+        exit 2
+
+        $ mpq search --budget latency=12ms --cost-table TMP/none.csv
+        error: cannot read `TMP/none.csv`
+          caused by: No such file or directory (os error 2)
+        exit 2
+    "#]]
+        .assert_eq(&found.replace(&format!("{MODEL} --sensitivity TMP/s.json -q "), ""));
+
+    let line = format!(
+        "search {MODEL} --sensitivity TMP/s.json --budget latency=1ms -q --cost-table TMP/t.csv"
+    );
+    let missing = sandbox.transcript(&[line.as_str()]);
+    let (first, rest) = missing.split_once("\n  node").unwrap();
+    assert!(first.ends_with("the cost table has no row for"), "{missing}");
+    assert!(3 < rest.matches("\n  node").count(), "{missing}");
+    assert!(
+        rest.contains("hint: a row with nothing but a latency is the default for all"),
+        "{missing}"
+    );
+}
