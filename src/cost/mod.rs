@@ -243,6 +243,68 @@ mod tests {
         assert_eq!(cost(&graph, &["A16", "A8"]).weight_bytes, 20 + 4 + 2);
     }
 
+    /// The costs of a configuration of [`conv`], then of a Sigmoid, by name.
+    fn costs(candidates: [&str; 3]) -> Vec<(&'static str, f64)> {
+        let graph = net(&[("x", &[1, 3, 8, 8])])
+            .weight("w", &[4, 3, 3, 3])
+            .node("Conv", &["x", "w"], "conv")
+            .node("Sigmoid", &["conv"], "s")
+            .node("Neg", &["s"], "y")
+            .outputs(&["y"]);
+        let target = Target { fused: Vec::new(), ..Target::built_in("generic").unwrap() };
+        let types = types(&graph);
+        let placement = Placement::new(&graph, &types, &target);
+        let listed = "W8A16".parse().unwrap();
+        let groups = Groups::new(&graph, &types, &placement, &target, &listed, &[]).unwrap();
+        let [x, conv, s] = candidates.map(|candidate| candidate.parse().unwrap());
+        let model = CostModel::new(&graph, &types, &placement, &groups, true);
+        let of = |metric: &Metric| Some((metric.name, (metric.of)(&model, &[x, conv, s, s])?));
+        METRICS.iter().filter_map(of).collect()
+    }
+
+    #[test]
+    fn metrics_counted_by_hand() {
+        let cost = |candidates, name: &str| {
+            let costs = costs(candidates).into_iter();
+            costs.filter(|(found, _)| *found == name).map(|(_, cost)| cost).next()
+        };
+        // 192 elements are put in; what the three operators make has 144 each.
+        for (candidates, average_bits, a16, conversions) in [
+            (["W8A8", "A8", "A8"], 8., 0., 0.),
+            (["W4A8", "A8", "A16"], 6., 288. / 624., 1.),
+            (["W8A16", "A8", "A32"], 12., 480. / 624., 2.),
+            (["W32A32", "A12", "A12"], 32., 192. / 624., 1.),
+        ] {
+            assert_eq!(cost(candidates, "average-bits"), Some(average_bits), "{candidates:?}");
+            assert_eq!(cost(candidates, "a16"), Some(a16), "{candidates:?}");
+            assert_eq!(cost(candidates, "conversions"), Some(conversions), "{candidates:?}");
+            assert_eq!(cost(candidates, "latency"), None, "there is no table");
+        }
+    }
+
+    /// Of all metrics but conversions, which the walk therefore does not rely on.
+    #[test]
+    fn costs_do_not_rise_where_bits_fall() {
+        let weighted = ["W16A16", "W8A16", "W8A8", "W4A8", "W3A5"];
+        let others = ["A32", "A16", "A8", "A5"];
+        for (above, x) in weighted.iter().zip(&weighted[1..]) {
+            for (conv_above, conv) in others.iter().zip(&others[1..]) {
+                let rows = [[above, conv_above], [x, conv_above], [above, conv], [x, conv]];
+                let [top, left, right, bottom] = rows.map(|[x, conv]| costs([*x, *conv, "A8"]));
+                for (before, after) in
+                    [(&top, &left), (&top, &right), (&left, &bottom), (&right, &bottom)]
+                {
+                    for ((name, before), (_, after)) in before.iter().zip(after) {
+                        let may_rise = *name == "conversions";
+                        assert!(may_rise || after <= before, "{name}: {before} to {after}");
+                    }
+                }
+            }
+        }
+        let conversions = |candidates| costs(candidates).last().unwrap().1;
+        assert!(conversions(["W8A16", "A16", "A16"]) < conversions(["W8A16", "A8", "A16"]));
+    }
+
     #[test]
     fn what_is_dead_takes_no_memory() {
         // x lives until the Add; the first Relu's output dies when the second is made.
