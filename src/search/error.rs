@@ -26,6 +26,19 @@ pub enum SearchError {
     NoSums { strategy: &'static str, metrics: Vec<CostMetric> },
 
     #[error(
+        "strategy `{strategy}` cannot serve a quality goal: it has no curve to step along, expected {}",
+        either(expected)
+    )]
+    NotProbed { strategy: &'static str, expected: &'static [&'static str] },
+
+    #[error(
+        "strategy `{strategy}` cannot serve a quality goal with budgets for `{}` and `{}`: its curve is that of one cost\nhint: use --strategy pareto, or budgets for one of them",
+        metrics[0],
+        metrics[1]
+    )]
+    OneCurve { strategy: &'static str, metrics: [CostMetric; 2] },
+
+    #[error(
         "this needs measuring, which is not possible without samples\nhint: give them with --calib"
     )]
     NoMeasuring,
@@ -42,4 +55,8 @@ impl fmt::Display for Names<'_> {
         let names: Vec<String> = self.0.iter().map(|metric| format!("`{metric}`")).collect();
         write!(f, "{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
     }
+}
+
+fn either(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
