@@ -135,6 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Searched::Unreachable(least) => {
                 least.iter().for_each(|least| println!("{}: {least}", strategy.name));
             }
+            Searched::Missed(missed) => println!("{}: {missed}", strategy.name),
         }
     }
     Ok(())

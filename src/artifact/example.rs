@@ -148,7 +148,7 @@ fn groups() -> Vec<Group> {
     ]
 }
 
-pub(super) fn config() -> Config {
+pub(crate) fn config() -> Config {
     let bops = || "bops".to_owned();
     Config {
         schema: Config::schema(),

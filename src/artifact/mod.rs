@@ -9,7 +9,7 @@ mod encoding;
 mod error;
 mod eval;
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 mod head;
 mod layout;
 mod ordered;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
-use mpq::data::{Feed, LabelKind, Labels};
+use mpq::data::{Feed, Labels};
 use mpq::exec::{Changes, Engine};
 use mpq::graph::Graph;
 use mpq::metric::sqnr::Aggregation;
@@ -17,7 +17,7 @@ use mpq::pipeline::{
 use mpq::quant::Candidate;
 use mpq::report;
 
-use crate::cli::flags::Defaults;
+use crate::cli::flags::{Defaults, MetricArgs};
 use crate::cli::phase1::{MeasureArgs, Samples};
 use crate::cli::scratch::Scratch;
 use crate::cli::{ExitStatus, OutputArgs, Ui};
@@ -41,26 +41,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", requires = "uniform")]
     calib: Vec<PathBuf>,
 
-    /// Right answers: a CSV file, an array or a folder
-    ///
-    /// Of classes and numbers a CSV file with a header (`file,label` by relative path, or `row,label`) or
-    /// a `.npy` of [N]; class subfolders; a folder of PNG masks with the images' names; of psnr a
-    /// folder of images or `.npy` files with the samples' names, or a `.npy` of [N, ...].
-    #[arg(long, value_name = "PATH")]
-    labels: Option<PathBuf>,
-
-    /// What is told, any number of them [default: top1, top5]
-    ///
-    /// With classes as labels: top1, top5, accuracy, f1 (of class 1; f1=macro, f1=micro,
-    /// f1=weighted), matthews. With masks: miou (miou=6:1,*:0 maps the network's classes). With
-    /// numbers: pearson, spearman. With images or arrays: psnr (psnr=255 sets the peak, default 1).
-    /// Without labels: agreement with the float network's arg max; command:CMD, a shell command that
-    /// gets the path of an .npz with all outputs as last argument and prints one number.
-    ///
-    /// One output alone says class 1 where it is above 0; accuracy=0.5, f1=0.5, f1=macro,0.5,
-    /// matthews=0.5 and agreement=0.5 set that threshold.
-    #[arg(long = "metric", value_name = "NAME", value_parser = metric_name)]
-    metrics: Vec<String>,
+    #[command(flatten)]
+    judged: MetricArgs,
 
     /// Write JSON
     #[arg(long)]
@@ -71,10 +53,6 @@ pub(super) struct Args {
 
     #[command(flatten)]
     measure: MeasureArgs,
-}
-
-fn metric_name(text: &str) -> Result<String, metric::MetricError> {
-    metric::create(text, Path::new("")).map(|_| text.to_owned())
 }
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
@@ -98,36 +76,18 @@ impl Args {
     /// Whether there is all that the metrics need.
     fn check_metrics(&self) -> anyhow::Result<()> {
         let quantizes = self.config.is_some() || self.uniform.is_some();
-        let metrics = self.metrics();
+        let metrics = self.judged.metrics();
         ensure!(
             quantizes || !metrics.is_empty(),
             "there is nothing to compare with\nhint: give --labels, --config or --uniform"
         );
-        let mut kinds = Vec::new();
         for text in &metrics {
-            let reference = metric::find(text)?.0.reference;
             ensure!(
-                quantizes || reference != Reference::Float,
+                quantizes || metric::find(text)?.0.reference != Reference::Float,
                 "metric `{text}` compares a quantized network with the float one\nhint: give --config or --uniform"
             );
-            if let Some(kind) = label_kind(reference) {
-                ensure!(
-                    self.labels.is_some(),
-                    "metric `{text}` compares with labels, and there are none\nhint: give --labels"
-                );
-                kinds.push(kind);
-            }
         }
-        let names = metrics.join("`, `");
-        ensure!(
-            self.labels.is_none() || !kinds.is_empty(),
-            "`--labels` is given, and none of the metrics `{names}` takes labels"
-        );
-        ensure!(
-            kinds.windows(2).all(|pair| pair[0] == pair[1]),
-            "metrics are `{names}`, expected all of them to take the same labels"
-        );
-        Ok(())
+        self.judged.check()
     }
 
     fn evaluate(&self, ui: &Ui) -> anyhow::Result<Eval> {
@@ -145,7 +105,7 @@ impl Args {
         let defaults = Defaults { preprocessing: earlier, ..Defaults::EVALUATION };
         let data = self.measure.data.open(&self.data, &inputs, defaults, ui)?;
         // Before the work: what is wrong with them is said at once.
-        let (labels, scratch) = (self.labels()?, self.scratch()?);
+        let (labels, scratch) = (self.judged.open_labels()?, self.judged.scratch()?);
         let feed = Feed::new(&data, &inputs);
         let subject = Subject { args: self, feed, labels, scratch, ui };
         let evaluated = match (&config, self.uniform) {
@@ -167,37 +127,6 @@ impl Args {
 
     fn config_name(&self) -> String {
         self.config.as_deref().map_or_else(String::new, |path| path.display().to_string())
-    }
-
-    /// By default those that class labels are good for.
-    fn metrics(&self) -> Vec<String> {
-        match (&self.labels, self.metrics.as_slice()) {
-            (Some(_), []) => ["top1", "top5"].map(str::to_owned).to_vec(),
-            (_, metrics) => metrics.to_vec(),
-        }
-    }
-
-    fn labels(&self) -> anyhow::Result<Option<Labels>> {
-        let Some(path) = &self.labels else { return Ok(None) };
-        let mut kind = None;
-        for text in self.metrics() {
-            kind = kind.or(label_kind(metric::find(&text)?.0.reference));
-        }
-        Ok(kind.map(|kind| Labels::open(path, kind)).transpose()?)
-    }
-
-    /// A folder for metrics that put files into one.
-    fn scratch(&self) -> anyhow::Result<Option<Scratch>> {
-        let mut metrics = self.metrics.iter().filter_map(|text| metric::find(text).ok());
-        let needs_one = metrics.any(|(def, _)| def.reference == Reference::Command);
-        needs_one.then(Scratch::new).transpose()
-    }
-}
-
-fn label_kind(reference: Reference) -> Option<LabelKind> {
-    match reference {
-        Reference::Labels(kind) => Some(kind),
-        Reference::Float | Reference::Command => None,
     }
 }
 
@@ -282,7 +211,7 @@ impl Subject<'_> {
             engine,
             feed: &self.feed,
             labels: self.labels.as_ref(),
-            metrics: &self.args.metrics(),
+            metrics: &self.args.judged.metrics(),
             scratch: self.scratch.as_ref().map_or(Path::new(""), Scratch::path),
             changes,
             outputs: &find_outputs(graph, outputs)?,

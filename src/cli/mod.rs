@@ -4,6 +4,7 @@ mod completions;
 mod error;
 mod eval;
 mod flags;
+mod goal;
 mod inspect;
 mod ops;
 mod output;

@@ -7,17 +7,23 @@ use anyhow::{Context as _, bail};
 use mpq::artifact::{self, Artifact as _, Config};
 use mpq::cost::CostTable;
 use mpq::pipeline::{
-    Head, Measuring, Network, Searched, Study, input_types, read_sensitivity, search,
+    Head, Measuring, Network, Scorer, Searched, Study, input_types, read_sensitivity, search,
+    search_quality,
 };
 use mpq::search::{Budget, Goal, STRATEGIES, Strategy, Tried};
 use mpq::{onnx, report};
 
 use crate::cli::flags::Defaults;
+use crate::cli::goal::{QualityArgs, Validated};
 use crate::cli::phase1::{MeasureArgs, Samples};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
 /// Find which bit-widths every weight and activation gets
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("goal")
+    .args(["budgets", "min_sqnr", "max_drop"])
+    .required(true)
+    .multiple(true))]
 pub(super) struct Args {
     /// Calibration inputs: a folder, a file, NAME=PATH or noise
     #[arg(long, value_name = "PATH", required_unless_present = "sensitivity")]
@@ -46,7 +52,7 @@ pub(super) struct Args {
     /// latency: sum over operators by --cost-table (12ms), or a fraction.
     ///
     /// conversions: operators whose output has another width than what they read (4).
-    #[arg(long = "budget", value_name = "[METRIC=]V", required = true, allow_hyphen_values = true)]
+    #[arg(long = "budget", value_name = "[METRIC=]V", allow_hyphen_values = true)]
     budgets: Vec<Budget>,
 
     /// What operators take: CSV, for budgets of latency
@@ -56,6 +62,9 @@ pub(super) struct Args {
     /// out, which matches everything; the most particular row counts.
     #[arg(long, value_name = "FILE")]
     cost_table: Option<PathBuf>,
+
+    #[command(flatten)]
+    quality: QualityArgs,
 
     /// How to search: pareto, knapsack, refine or best
     ///
@@ -87,14 +96,12 @@ fn strategy(name: &str) -> Result<&'static Strategy, String> {
     Strategy::find(name).ok_or_else(|| format!("strategy is `{name}`, expected {}", expected()))
 }
 
-pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+    args.quality.check(args.strategy, &args.goal(), !args.calib.is_empty())?;
     let output = args.output.open()?;
     let cost_table = args.read_cost_table()?;
     let searched = args.measure.run.install(|| match &args.sensitivity {
-        None => {
-            let search = |study: Study<'_>, head| args.search(study, head);
-            args.measure.measure(&args.calib, cost_table.as_ref(), ui, search)
-        }
+        None => args.search_whole(cost_table.as_ref(), ui),
         Some(path) => args.search_measured(path, cost_table, ui),
     })?;
     match searched {
@@ -105,6 +112,10 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
         }
         Searched::Unreachable(leasts) => {
             leasts.iter().for_each(|least| ui.answer(&least.to_string()));
+            Ok(ExitStatus::No)
+        }
+        Searched::Missed(missed) => {
+            ui.answer(&missed.to_string());
             Ok(ExitStatus::No)
         }
     }
@@ -127,9 +138,34 @@ impl Args {
         Ok(Some(table.with_context(|| format!("cannot use cost table `{}`", path.display()))?))
     }
 
-    fn search(&self, mut study: Study<'_>, head: Head) -> anyhow::Result<Searched> {
-        let goal = Goal { budgets: self.budgets.clone(), keep_free: self.keep_free };
-        Ok(search(&mut study, self.strategy, &goal, head)?)
+    fn goal(&self) -> Goal {
+        Goal { budgets: self.budgets.clone(), keep_free: self.keep_free }
+    }
+
+    fn search<'a>(
+        &self,
+        study: Study<'a>,
+        scorer: Option<&'a Scorer<'a>>,
+        head: Head,
+    ) -> anyhow::Result<Searched> {
+        let mut study = study.with_scorer(scorer);
+        Ok(match self.quality.goal(scorer)? {
+            None => search(&mut study, self.strategy, &self.goal(), head)?,
+            Some((quality, probe)) => {
+                search_quality(&mut study, self.strategy, &self.goal(), (&quality, probe), head)?
+            }
+        })
+    }
+
+    /// Both phases.
+    fn search_whole(&self, costs: Option<&CostTable>, ui: &Ui) -> anyhow::Result<Searched> {
+        let dims = self.measure.model.dims();
+        let network = Validated { compared: self.measure.quant.outputs(), dims: &dims };
+        let (measure, defaults) = (&self.measure, Defaults::EVALUATION);
+        self.quality.with_scorer(measure, network, defaults, ui, |scorer| {
+            let search = |study: Study<'_>, head| self.search(study, scorer, head);
+            measure.measure(&self.calib, costs, ui, search)
+        })
     }
 
     /// Phase 2 alone; with calibration samples, its results are measured.
@@ -171,7 +207,7 @@ impl Args {
             read_sensitivity(&network, &file).with_context(does_not_fit)?;
         let head = head(&file, &network);
         let Some(samples) = samples else {
-            return self.search(Study::new(&network, &encodings, &sensitivity, None)?, head);
+            return self.search(Study::new(&network, &encodings, &sensitivity, None)?, None, head);
         };
         let (found, expected) =
             (Head::new(&network, &samples.data)?.calibration, &file.calibration);
@@ -187,7 +223,14 @@ impl Args {
         let simulator = network.simulator(&encodings);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
         let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
-        self.search(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
+        let study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
+        let (compared, dims) = (&file.settings.outputs[..], &network.settings.dims);
+        let validated = Validated { compared, dims };
+        let preprocessing = file.calibration.preprocessing.as_ref();
+        let defaults = Defaults { preprocessing, ..Defaults::EVALUATION };
+        self.quality.with_scorer(&self.measure, validated, defaults, ui, |scorer| {
+            self.search(study, scorer, head)
+        })
     }
 
     fn summarize(&self, config: &Config, tried: &[Tried], ui: &Ui) {
@@ -201,6 +244,10 @@ impl Args {
             ui.warn(&format!(
                 "uniform {candidate} is within the budget and has a higher SQNR{cure}"
             ));
+        }
+        if let Some(baseline) = report::cheaper_baseline(config) {
+            let candidate = baseline.candidate;
+            ui.warn(&format!("uniform {candidate} meets the goal as well, for fewer BOPs"));
         }
         let model = self.measure.model.model.display();
         let config = self.output.path().unwrap_or(Path::new("CONFIG")).display();

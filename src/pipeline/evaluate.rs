@@ -7,12 +7,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::artifact::{self, Config};
-use crate::data::{Feed, Label, Labels};
-use crate::dispatch;
+use crate::data::{Feed, Labels};
 use crate::exec::{Changes, Engine, Keep, Prepared, Values};
 use crate::graph::{Graph, ValueId};
-use crate::metric::Sample;
 use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference};
+use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
@@ -33,19 +32,26 @@ impl Applied {
     /// # Errors
     /// If a tensor of the file is not in the graph, or has other channels.
     pub fn new(graph: &Graph, config: &Config) -> Result<Applied, PipelineError> {
+        Applied::of(graph, &config.encodings)
+    }
+
+    pub(super) fn of(
+        graph: &Graph,
+        encodings: &artifact::Encodings,
+    ) -> Result<Applied, PipelineError> {
         let find = |name: &str| {
             let id = graph.find_value(name);
             id.ok_or_else(|| PipelineError::UnknownTensor { name: name.to_owned() })
         };
         let mut applied = Applied { constants: BTreeMap::new(), hooks: BTreeMap::new() };
-        for (name, file) in config.encodings.activations.iter() {
+        for (name, file) in encodings.activations.iter() {
             let encoding = artifacts::read_activation(file);
             if !encoding.fits(&[]) {
                 return Err(PipelineError::EncodingDoesNotFit { name: name.to_owned() });
             }
             applied.hooks.insert(find(name)?, FakeQuantize::new(encoding));
         }
-        for (name, file) in config.encodings.weights.iter() {
+        for (name, file) in encodings.weights.iter() {
             let id = find(name)?;
             let encoding = artifacts::read_weight(file);
             let constant = graph.constant(id);
@@ -102,6 +108,7 @@ impl Evaluation<'_> {
         let mut judges = [judge("float")?, judge("quantized")?];
         let mut signal = vec![Vec::new(); self.outputs.len()];
         let mut noise = signal.clone();
+        let exam = self.exam();
         progress.begin("Evaluation", self.feed.len() as u64);
         let passes: Vec<usize> = (0..self.feed.len()).collect();
         for block in passes.chunks(4 * rayon::current_num_threads()) {
@@ -114,7 +121,7 @@ impl Evaluation<'_> {
                     self.add(&mut judges, [Some(plain), changed.as_ref()], slot, index)?;
                     let Some(changed) = changed else { continue };
                     for (output, &id) in self.outputs.iter().enumerate() {
-                        let [a, b] = [plain, changed].map(|values| self.output(values, id, slot));
+                        let [a, b] = [plain, changed].map(|values| exam.output(values, id, slot));
                         signal[output].push(mean_square(&a).unwrap_or(f64::NAN));
                         noise[output].push(mean_square_difference(&a, &b).unwrap_or(f64::NAN));
                     }
@@ -176,37 +183,15 @@ impl Evaluation<'_> {
         if self.metrics.is_empty() {
             return Ok(());
         }
-        let key = self.feed.dataset().key(index);
-        let labels = self.labels.filter(|_| judges[0].takes_labels());
-        let label = labels.map(|labels| labels.get(&key)).transpose();
-        let label: Option<Label> = label.map_err(PipelineError::Data)?;
-        let ids = self.graph.outputs();
-        let names: Vec<&str> = ids.iter().map(|&id| self.graph.value_name(id)).collect();
-        let outputs = networks.map(|values| {
-            values.map(|values| ids.iter().map(|&id| self.output(values, id, slot)).collect())
-        });
+        let exam = self.exam();
+        let outputs = networks.map(|values| values.map(|values| exam.outputs(values, slot)));
         let float: &Vec<Tensor> = outputs[0].as_ref().expect("the float network always runs");
-        for (judge, outputs) in judges.iter_mut().zip(&outputs) {
-            let Some(outputs) = outputs else { continue };
-            let (name, output_names, label) = (&key.name, &names, label.as_ref());
-            let sample = Sample { name, outputs, output_names, float, label };
-            judge.add(&sample, labels.map(Labels::path))?;
-        }
-        Ok(())
+        let judges = judges.iter_mut().zip(&outputs);
+        let shown = judges.filter_map(|(judge, outputs)| Some((judge, outputs.as_deref()?)));
+        exam.show(index, shown, float)
     }
 
-    /// One sample's part of an output, with a batch axis of 1.
-    fn output(&self, values: &Values, id: ValueId, slot: usize) -> Tensor {
-        let tensor = values.get(id).expect("a pass gives all outputs");
-        let batch = self.feed.batch();
-        if batch == 1 || tensor.shape().first() != Some(&batch) {
-            return tensor.clone();
-        }
-        let mut shape = tensor.shape().to_vec();
-        shape[0] = 1;
-        let len = tensor.len() / batch;
-        dispatch!(tensor.dtype(), T => {
-            Tensor::from_vec(&shape, tensor.slice::<T>()[slot * len..(slot + 1) * len].to_vec())
-        })
+    fn exam(&self) -> Exam<'_> {
+        Exam { graph: self.graph, feed: self.feed, labels: self.labels }
     }
 }

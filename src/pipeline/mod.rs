@@ -4,10 +4,12 @@ mod artifacts;
 mod check;
 mod error;
 mod evaluate;
+mod exam;
 mod inspect;
 mod judge;
 mod network;
 mod outcome;
+mod score;
 mod study;
 
 pub use artifacts::{Head, read_sensitivity, sensitivity_file};
@@ -21,5 +23,6 @@ pub use inspect::{
 pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };
-pub use outcome::{Searched, search};
+pub use outcome::{Searched, search, search_quality};
+pub use score::{Scorer, Validation};
 pub use study::{Measuring, Study};

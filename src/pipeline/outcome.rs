@@ -5,8 +5,8 @@ use crate::cost::Cost;
 use crate::pipeline::artifacts::{self, Head};
 use crate::pipeline::{PipelineError, Study};
 use crate::search::{
-    Amount, Answer, Budget, Configuration, CostMetric, Costs, Goal, Least, Outcome, Point,
-    Problem as _, Quality, Strategy, Tried,
+    Amount, Answer, Budget, Configuration, CostMetric, Costs, Goal, Least, Missed, Outcome, Point,
+    Probe, Probed, Problem as _, Quality, QualityGoal, Strategy, Tried, probe,
 };
 
 /// What a search came to.
@@ -19,6 +19,8 @@ pub enum Searched {
     },
     /// What can be reached at best, for every budget.
     Unreachable(Vec<Least>),
+    /// The quality that is wanted is out of reach.
+    Missed(Missed),
 }
 
 /// Phase 2: finds a configuration, then measures it and the uniform baselines.
@@ -33,14 +35,42 @@ pub fn search(
         Answer::Found { configuration, point } => (configuration.clone(), *point),
         Answer::Unreachable(least) => return Ok(Searched::Unreachable(least.clone())),
     };
-    let writer = Writer { study, outcome: &outcome, full: study.full_cost() };
+    let writer = Writer { study, outcome: &outcome, quality: None, full: study.full_cost() };
     let config = writer.config(strategy, goal, head, &configuration, point)?;
     Ok(Searched::Found { config: Box::new(config), tried: outcome.tried })
+}
+
+/// Phase 2 for a quality: finds the point of the strategy's curve that only just has it, within the
+/// budgets of `goal` if there are any.
+pub fn search_quality(
+    study: &mut Study<'_>,
+    strategy: &Strategy,
+    goal: &Goal,
+    (quality, row): (&QualityGoal, &Probe),
+    head: Head,
+) -> Result<Searched, PipelineError> {
+    let outcome = match probe(study, strategy, goal, quality, row).map_err(PipelineError::Search)? {
+        Probed::Found(outcome) => outcome,
+        Probed::Unreachable(leasts) => return Ok(Searched::Unreachable(leasts)),
+        Probed::Missed(missed) => return Ok(Searched::Missed(missed)),
+    };
+    let (configuration, point) = match &outcome.answer {
+        Answer::Found { configuration, point } => (configuration.clone(), *point),
+        Answer::Unreachable(least) => return Ok(Searched::Unreachable(least.clone())),
+    };
+    let full = study.full_cost();
+    let writer = Writer { study, outcome: &outcome, quality: Some(quality), full };
+    let probe = Some(row.name.to_owned());
+    let head = Head { settings: artifact::Settings { probe, ..head.settings }, ..head };
+    let config = writer.config(strategy, goal, head, &configuration, point)?;
+    Ok(Searched::Found { config: Box::new(config), tried: Vec::new() })
 }
 
 struct Writer<'s, 'a> {
     study: &'s Study<'a>,
     outcome: &'s Outcome,
+    /// What was probed for.
+    quality: Option<&'s QualityGoal>,
     full: Cost,
 }
 
@@ -70,7 +100,7 @@ impl Writer<'_, '_> {
             calibration: head.calibration,
             settings,
             candidates: listed.to_vec(),
-            goal: self.goal(goal, &costs),
+            goal: self.goal(goal, &costs, quality.as_ref()),
             cost: self.total_cost(&cost, &costs),
             quality: self.quality(configuration, quality.as_ref()),
             baselines: listed
@@ -84,7 +114,7 @@ impl Writer<'_, '_> {
                     quality: self.quality(configuration, quality.as_ref()),
                 })
                 .collect(),
-            curve: self.curve(point, quality.as_ref()),
+            curve: self.curve(),
             chosen_point: point.map(|point| point as u64),
             groups: self.groups(configuration),
             encodings: artifacts::encodings(
@@ -100,7 +130,7 @@ impl Writer<'_, '_> {
         goal.budgets.iter().all(|budget| budget.is_met(&costs, &full))
     }
 
-    fn goal(&self, goal: &Goal, costs: &Costs) -> artifact::Goal {
+    fn goal(&self, goal: &Goal, costs: &Costs, quality: Option<&Quality>) -> artifact::Goal {
         let requested = |budget: &Budget| {
             let (relative, absolute) = match budget.limit {
                 Amount::Relative(value) => (Some(value), None),
@@ -120,9 +150,10 @@ impl Writer<'_, '_> {
                 absolute: used,
             }
         };
+        let (wanted, found) = self.quality.map(|goal| quality_goal(goal, quality)).unzip();
         artifact::Goal {
-            requested: goal.budgets.iter().map(requested).collect(),
-            achieved: goal.budgets.iter().map(achieved).collect(),
+            requested: goal.budgets.iter().map(requested).chain(wanted).collect(),
+            achieved: goal.budgets.iter().map(achieved).chain(found).collect(),
             evaluations: self.outcome.evaluations as u64,
             gap: self.outcome.gap,
         }
@@ -165,12 +196,13 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn curve(&self, chosen: Option<usize>, quality: Option<&Quality>) -> Vec<artifact::CurvePoint> {
+    /// With what is known of every point: probes and baselines may have measured some.
+    fn curve(&self) -> Vec<artifact::CurvePoint> {
         let curve = &self.outcome.curve;
         let groups = &self.study.network.groups.groups;
         let choices = self.study.choices();
-        let write = |index: usize, point: &Point| {
-            let measured = quality.filter(|_| chosen == Some(index));
+        let write = |point: &Point| {
+            let measured = self.study.known(&point.configuration);
             artifact::CurvePoint {
                 flip: point.flip.map(|flip| artifact::Flip {
                     group: groups[flip.group].id.clone(),
@@ -181,11 +213,11 @@ impl Writer<'_, '_> {
                 predicted_sqnr_db: point.predicted_sqnr_db,
                 measured: measured.map(|quality| artifact::Measured {
                     sqnr_db: quality.sqnr_db,
-                    metrics: metrics(quality),
+                    metrics: metrics(&quality),
                 }),
             }
         };
-        curve.points.iter().enumerate().map(|(index, point)| write(index, point)).collect()
+        curve.points.iter().map(write).collect()
     }
 
     fn groups(&self, configuration: &Configuration) -> Vec<artifact::Group> {
@@ -213,6 +245,23 @@ impl Writer<'_, '_> {
         };
         network.groups.groups.iter().enumerate().map(write).collect()
     }
+}
+
+/// What was wanted and what there is. A drop is told as such, its metric is in the name.
+fn quality_goal(
+    goal: &QualityGoal,
+    quality: Option<&Quality>,
+) -> (artifact::Requested, artifact::Achieved) {
+    let value = quality.map(|quality| goal.value(quality)).filter(|value| value.is_finite());
+    let (metric, wanted, found) = match goal {
+        QualityGoal::Sqnr { least_db } => ("sqnr_db".to_owned(), *least_db, value),
+        QualityGoal::Drop { metric, float, most } => {
+            (format!("{metric}_drop"), *most, value.map(|value| float - value))
+        }
+    };
+    let requested =
+        artifact::Requested { metric: metric.clone(), relative: None, absolute: Some(wanted) };
+    (requested, artifact::Achieved { metric, relative: None, absolute: found })
 }
 
 fn metrics(quality: &Quality) -> Ordered<f64> {

@@ -7,7 +7,7 @@ use crate::cost::{Cost, CostModel, Latency, uniform, unrestricted};
 use crate::data::Feed;
 use crate::exec::Engine;
 use crate::graph::ValueId;
-use crate::pipeline::{Network, PipelineError, Resources};
+use crate::pipeline::{Network, PipelineError, Resources, Scorer, artifacts};
 use crate::progress::Progress;
 use crate::quant::{Calibration, Candidate, Encodings, Group, Simulator, calibrate, node_macs};
 use crate::search::{Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError};
@@ -21,6 +21,7 @@ pub struct Study<'a> {
     pub costs: CostModel<'a>,
     choices: Vec<Vec<Choice>>,
     measuring: Option<Measuring<'a>>,
+    scorer: Option<&'a Scorer<'a>>,
     /// What was measured so far: strategies and the result ask for the same configurations.
     measured: RefCell<BTreeMap<Configuration, Quality>>,
 }
@@ -188,8 +189,14 @@ impl<'a> Study<'a> {
             costs: network.cost_model()?,
             choices: choices.map_err(PipelineError::Sqnr)?,
             measuring,
+            scorer: None,
             measured: RefCell::default(),
         })
+    }
+
+    /// The same, where everything that is measured is scored as well.
+    pub fn with_scorer(self, scorer: Option<&'a Scorer<'a>>) -> Study<'a> {
+        Study { scorer, ..self }
     }
 
     pub fn can_measure(&self) -> bool {
@@ -260,16 +267,24 @@ impl<'a> Study<'a> {
         let (_, noises) = measurer
             .configurations(&candidates, phase, measuring.progress)
             .map_err(PipelineError::Measure)?;
-        for (configuration, noise) in new.into_iter().zip(&noises) {
-            self.measured.borrow_mut().insert(configuration, self.quality(noise)?);
+        for ((configuration, noise), candidates) in new.into_iter().zip(&noises).zip(&candidates) {
+            let quality = self.quality(noise, candidates)?;
+            self.measured.borrow_mut().insert(configuration, quality);
         }
         Ok(())
     }
 
-    fn quality(&self, noise: &Powers) -> Result<Quality, PipelineError> {
+    /// What a configuration that was measured before came to.
+    pub(super) fn known(&self, configuration: &Configuration) -> Option<Quality> {
+        self.measured.borrow().get(configuration).cloned()
+    }
+
+    fn quality(&self, noise: &Powers, candidates: &[Candidate]) -> Result<Quality, PipelineError> {
         let aggregation = self.network.settings.aggregation;
         let sqnr_db = self.sensitivity.sqnr_db(noise, aggregation).map_err(PipelineError::Sqnr)?;
-        Ok(Quality { sqnr_db, metrics: Vec::new() })
+        let encodings = || artifacts::encodings(self.network, self.encodings, candidates);
+        let metrics = self.scorer.map(|scorer| scorer.score(&encodings())).transpose()?;
+        Ok(Quality { sqnr_db, metrics: metrics.unwrap_or_default() })
     }
 }
 

@@ -36,7 +36,7 @@ fn float(eval: &Eval, name: &str) -> String {
 }
 
 /// In the unit of the metric.
-fn cell(name: &str, value: Option<f64>) -> String {
+pub(super) fn cell(name: &str, value: Option<f64>) -> String {
     let unit = match name {
         SQNR => Some(Unit::Decibels),
         _ => metric::find(name).ok().map(|(def, _)| def.unit),

@@ -1,6 +1,7 @@
 //! Terminal tables and reports: text from the final numbers of the files. Nothing here prints.
 
 mod evaluation;
+mod goal;
 mod inspect;
 mod number;
 mod search;
@@ -8,6 +9,7 @@ mod sensitivity;
 mod table;
 
 pub use evaluation::evaluation;
+pub use goal::cheaper_baseline;
 pub use inspect::inspect;
 pub use number::{bytes, count, decibels};
 pub use search::{better_baseline, search};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::artifact::{Achieved, Baseline, Config, Requested};
 use crate::quant::Candidate;
+use crate::report::evaluation::cell;
+use crate::report::goal::goal;
 use crate::report::number::{UNKNOWN, bytes, decibels, plural, ratio};
 use crate::report::{Align, Table};
 use crate::search::{Amount, Budget, CostMetric, Tried};
@@ -13,43 +15,56 @@ use crate::search::{Amount, Budget, CostMetric, Tried};
 pub fn search(config: &Config, tried: &[Tried]) -> String {
     let right = |title| (title, Align::Right);
     let columns = ["BOPs", "of W8A8", "weights", "SQNR", "predicted"].map(right);
-    let mut table = Table::new(&[&[("", Align::Left)][..], &columns].concat());
+    let metrics: Vec<&str> = config.quality.metrics.iter().map(|(name, _)| name).collect();
+    let of_metrics: Vec<_> = metrics.iter().copied().map(right).collect();
+    let mut table = Table::new(&[&[("", Align::Left)][..], &columns, &of_metrics].concat());
+    let scored = |cells: [String; 6], value: &dyn Fn(&str) -> Option<f64>| {
+        let values = metrics.iter().map(|name| cell(name, value(name)));
+        cells.into_iter().chain(values).collect::<Vec<_>>()
+    };
     for baseline in &config.baselines {
         let quality = &baseline.quality;
-        table.row([
+        let cells = [
             baseline.candidate.to_string(),
             ratio(baseline.cost.relative_bops),
             ratio(relative_to_w8a8(config, baseline.cost.bops)),
             bytes(baseline.cost.weight_bytes),
             measured(config, quality.sqnr_db),
             decibels(quality.predicted_sqnr_db),
-        ]);
+        ];
+        table.row(scored(cells, &|name| quality.metrics.get(name).copied()));
     }
     let is_baseline = |name: &str| config.baselines.iter().any(|b| b.candidate.to_string() == name);
     for tried in tried.iter().filter(|tried| !is_baseline(&tried.name)) {
         let cost = |metric| tried.costs.get(metric).map(|cost| cost as u64);
         let bops = cost(CostMetric::BOPS).unwrap_or(0);
-        table.row([
+        let cells = [
             tried.name.clone(),
             ratio(config.cost.relative_bops.map(|r| r * bops as f64 / config.cost.bops as f64)),
             ratio(relative_to_w8a8(config, bops)),
             cost(CostMetric::WEIGHTS).map_or_else(|| UNKNOWN.to_owned(), bytes),
             tried.measured.as_ref().map_or_else(|| UNKNOWN.to_owned(), |q| decibels(q.sqnr_db)),
             decibels(tried.predicted_sqnr_db),
-        ]);
+        ];
+        table.row(scored(cells, &|name| {
+            let mut metrics = tried.measured.iter().flat_map(|quality| &quality.metrics);
+            metrics.find(|(known, _)| known == name).map(|&(_, value)| value)
+        }));
     }
-    table.row([
+    let cells = [
         "mpq".to_owned(),
         ratio(config.cost.relative_bops),
         ratio(config.cost.relative_bops_to_w8a8),
         bytes(config.cost.weight_bytes),
         measured(config, config.quality.sqnr_db),
         decibels(config.quality.predicted_sqnr_db),
-    ]);
+    ];
+    table.row(scored(cells, &|name| config.quality.metrics.get(name).copied()));
     let n_pinned = config.groups.iter().filter(|group| group.pinned).count();
     let pinned = if n_pinned == 0 { String::new() } else { format!("; {n_pinned} pinned") };
     format!(
-        "{table}\n{}: {}{pinned}\n{}{}",
+        "{table}\n{}{}: {}{pinned}\n{}{}",
+        goal(config),
         plural(config.groups.len() as u64, "group"),
         choices(config),
         plural(config.cost.conversions, "conversion"),
@@ -104,9 +119,13 @@ fn choices(config: &Config) -> String {
 }
 
 /// The uniform candidate within the budgets whose measured SQNR is highest, if it is higher than
-/// the result's.
+/// the result's. None for a quality goal, which asks for no more than it says.
 pub fn better_baseline(config: &Config) -> Option<&Baseline> {
     let found = config.quality.sqnr_db?;
+    let mut requested = config.goal.requested.iter();
+    if requested.any(|requested| CostMetric::find(&requested.metric).is_none()) {
+        return None;
+    }
     // A baseline without a number has no noise at all, as the result was measured.
     let sqnr_db = |baseline: &&Baseline| baseline.quality.sqnr_db.unwrap_or(f64::INFINITY);
     let best = config.baselines.iter().filter(|baseline| baseline.within_budgets);

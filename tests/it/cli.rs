@@ -6,6 +6,7 @@ mod bad_flags;
 mod bad_models;
 mod broken_graphs;
 mod eval;
+mod goals;
 mod output;
 mod search;
 mod targets;

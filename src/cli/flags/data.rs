@@ -110,6 +110,29 @@ impl DataArgs {
         defaults: Defaults<'_>,
         ui: &Ui,
     ) -> Result<Dataset, DataError> {
+        let samples = self.samples.map(|samples| samples.0).or(defaults.samples);
+        self.open_some(samples, sources, inputs, defaults, ui)
+    }
+
+    /// The same with all samples, whatever --samples says of others.
+    pub(in crate::cli) fn open_whole(
+        &self,
+        sources: &[PathBuf],
+        inputs: &[InputSpec],
+        defaults: Defaults<'_>,
+        ui: &Ui,
+    ) -> Result<Dataset, DataError> {
+        self.open_some(None, sources, inputs, defaults, ui)
+    }
+
+    fn open_some(
+        &self,
+        samples: Option<usize>,
+        sources: &[PathBuf],
+        inputs: &[InputSpec],
+        defaults: Defaults<'_>,
+        ui: &Ui,
+    ) -> Result<Dataset, DataError> {
         let asked = self.images();
         let images = match defaults.preprocessing {
             Some(earlier) if asked == ImageOptions::UNSET => ImageSettings::Fixed(earlier.clone()),
@@ -117,7 +140,7 @@ impl DataArgs {
         };
         let options = Options {
             images,
-            samples: self.samples.map(|samples| samples.0).or(defaults.samples),
+            samples,
             seed: self.seed.unwrap_or(defaults.seed),
             skip_bad: self.skip_bad,
         };

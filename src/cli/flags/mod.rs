@@ -1,11 +1,13 @@
 //! Groups of flags that several commands share.
 
 mod data;
+mod metric;
 mod model;
 mod quant;
 mod run;
 
 pub(super) use data::{DataArgs, Defaults};
+pub(super) use metric::MetricArgs;
 pub(super) use model::ModelArgs;
 pub(super) use quant::{ChoiceArgs, QuantArgs};
 pub(super) use run::RunArgs;

@@ -117,6 +117,11 @@ impl QuantArgs {
         self.sqnr.unwrap_or(Aggregation::Pooled)
     }
 
+    /// The tensors of --outputs.
+    pub(in crate::cli) fn outputs(&self) -> &[String] {
+        self.outputs.as_deref().unwrap_or_default()
+    }
+
     /// The first flag that was given of those that lead to encodings.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         let given = [

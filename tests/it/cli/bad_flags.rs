@@ -51,7 +51,7 @@ fn flags() {
     expect![[r#"
 
           error: the following required arguments were not provided:
-            --budget <[METRIC=]V>
+            <--budget <[METRIC=]V>|--min-sqnr <DB>|--max-drop <X>>
 
         --budget 0
           error: invalid value '0' for '--budget <[METRIC=]V>': budget is `0`, expected a fraction in (0, 1], or a metric and a value with a unit such as `bops=12G` or `weights=4MiB`
@@ -152,7 +152,7 @@ fn no_calibration_data() {
         error: the following required arguments were not provided:
           --calib <PATH>
 
-        Usage: mpq search --budget <[METRIC=]V> --calib <PATH> <MODEL>
+        Usage: mpq search --calib <PATH> <--budget <[METRIC=]V>|--min-sqnr <DB>|--max-drop <X>> <MODEL>
 
         For more information, try '--help'.
         exit 2

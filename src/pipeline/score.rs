@@ -1,0 +1,150 @@
+//! [`Scorer`]: the metrics of many configurations on one data set, as `mpq eval` tells them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::artifact::{Encodings, Ordered};
+use crate::data::{Feed, Labels};
+use crate::exec::{Changes, Engine, Keep, Values};
+use crate::graph::Graph;
+use crate::metric::{self, Reference};
+use crate::pipeline::exam::Exam;
+use crate::pipeline::judge::Judge;
+use crate::pipeline::{Applied, PipelineError};
+use crate::progress::Progress;
+use crate::sensitivity::MeasureError;
+
+/// What configurations are scored on.
+#[derive(Clone, Copy)]
+pub struct Validation<'a> {
+    /// As [`evaluable`](crate::pipeline::evaluable) makes it, so that every tensor is there that a
+    /// configuration may name.
+    pub graph: &'a Graph,
+    pub engine: &'a dyn Engine,
+    pub feed: &'a Feed<'a>,
+    /// Of the kind that the metrics take.
+    pub labels: Option<&'a Labels>,
+    /// As [`metric::find`] reads them.
+    pub metrics: &'a [String],
+    /// A folder that is there and empty, for metrics that the user's command computes.
+    pub scratch: &'a Path,
+    /// The most that the float network's outputs may take where metrics compare with them; beyond
+    /// it they are computed again.
+    pub memory_bytes: usize,
+    pub progress: &'a dyn Progress,
+}
+
+/// Scores configurations; the float network was scored when it was made.
+pub struct Scorer<'a> {
+    validation: Validation<'a>,
+    float: Ordered<Option<f64>>,
+    compares: bool,
+    /// By pass: the float network's outputs, where a metric compares with them and there is room.
+    kept: Vec<Option<Values>>,
+    n_scored: AtomicUsize,
+}
+
+impl<'a> Scorer<'a> {
+    pub fn new(validation: Validation<'a>) -> Result<Scorer<'a>, PipelineError> {
+        let mut compares = false;
+        for text in validation.metrics {
+            let (def, _) = metric::find(text).map_err(PipelineError::Metric)?;
+            compares |= def.reference == Reference::Float;
+        }
+        let mut scorer = Scorer {
+            validation,
+            float: Ordered::new(),
+            compares,
+            kept: Vec::new(),
+            n_scored: AtomicUsize::new(0),
+        };
+        let mut kept = Vec::new();
+        let mut room = validation.memory_bytes;
+        let mut keep = |values: Values| {
+            let outputs = validation.graph.outputs().iter().filter_map(|&id| values.get(id));
+            let needed: usize = outputs.map(|tensor| tensor.ty().size_bytes()).sum();
+            let fits = compares && needed <= room;
+            room -= if fits { needed } else { 0 };
+            kept.push(fits.then_some(values));
+        };
+        let judge = Judge::new("float", validation.metrics, validation.scratch)?;
+        scorer.float = scorer.judge(judge, &Changes::default(), &mut keep)?;
+        scorer.kept = kept;
+        Ok(scorer)
+    }
+
+    /// What the float network has, by metric.
+    pub fn float(&self) -> &Ordered<Option<f64>> {
+        &self.float
+    }
+
+    /// What the network has with these encodings, by metric; those without a value are left out.
+    pub fn score(&self, encodings: &Encodings) -> Result<Vec<(String, f64)>, PipelineError> {
+        let Validation { graph, metrics, scratch, .. } = self.validation;
+        let applied = Applied::of(graph, encodings)?;
+        let folder = scratch.join(self.n_scored.fetch_add(1, Ordering::Relaxed).to_string());
+        let judge = Judge::new("quantized", metrics, &folder)?;
+        let values = self.judge(judge, &applied.changes(), &mut |_| {})?;
+        if folder.exists() {
+            // Outputs may be large, and there may be many configurations; what stays behind is
+            // removed with the folder around it.
+            let _ = fs::remove_dir_all(&folder);
+        }
+        Ok(values.iter().filter_map(|(name, &value)| Some((name.to_owned(), value?))).collect())
+    }
+
+    /// Runs all samples past a judge; `then` gets what every pass put out.
+    fn judge(
+        &self,
+        mut judge: Judge,
+        changes: &Changes<'_>,
+        then: &mut dyn FnMut(Values),
+    ) -> Result<Ordered<Option<f64>>, PipelineError> {
+        let Validation { graph, feed, labels, progress, .. } = self.validation;
+        let exam = Exam { graph, feed, labels };
+        progress.begin("Metrics", feed.len() as u64);
+        let passes: Vec<usize> = (0..feed.len()).collect();
+        for block in passes.chunks(4 * rayon::current_num_threads()) {
+            let runs: Vec<(Values, Option<Values>)> =
+                block.par_iter().map(|&pass| self.pass(pass, changes)).collect::<Result<_, _>>()?;
+            for (&pass, (values, again)) in block.iter().zip(runs) {
+                // What the float network puts out is its own reference.
+                let float = again.as_ref().or(self.kept.get(pass).and_then(Option::as_ref));
+                for (slot, index) in feed.samples(pass).enumerate() {
+                    let outputs = exam.outputs(&values, slot);
+                    let float = float.map(|float| exam.outputs(float, slot));
+                    let float = float.as_deref().unwrap_or(&outputs);
+                    exam.show(index, [(&mut judge, &outputs[..])], float)?;
+                }
+                then(values);
+            }
+        }
+        progress.finish();
+        judge.values()
+    }
+
+    /// A pass of the changed network, and one of the float network if its outputs are needed and
+    /// were not kept.
+    fn pass(
+        &self,
+        pass: usize,
+        changes: &Changes<'_>,
+    ) -> Result<(Values, Option<Values>), PipelineError> {
+        let Validation { engine, feed, progress, .. } = self.validation;
+        let inputs = feed.inputs(pass).map_err(PipelineError::Data)?;
+        let run = |changes: &Changes<'_>| {
+            let values = engine.run(&inputs, changes, Keep::Outputs);
+            values.map_err(|source| {
+                PipelineError::Measure(MeasureError::Run { sample: feed.name(pass), source })
+            })
+        };
+        let values = run(changes)?;
+        let is_missing = self.compares && matches!(self.kept.get(pass), Some(None));
+        let float = is_missing.then(|| run(&Changes::default())).transpose()?;
+        progress.advance(1);
+        Ok((values, float))
+    }
+}
