@@ -227,7 +227,7 @@ fn measured_group(
     }
 }
 
-pub(super) fn sensitivity() -> Sensitivity {
+pub(crate) fn sensitivity() -> Sensitivity {
     let list = [("y", "A16"), ("x", "W8A16"), ("x", "W8A8")];
     let entry = |(group, candidate): (&str, &str)| ListEntry {
         group: group.to_owned(),

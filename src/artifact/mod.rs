@@ -5,6 +5,7 @@
 //! version is refused.
 
 mod config;
+mod difference;
 mod encoding;
 mod error;
 mod eval;
@@ -25,6 +26,9 @@ use serde::de::DeserializeOwned;
 pub use config::{
     Achieved, Baseline, Config, CurvePoint, Flip, Goal, Group, Measured, PointCost, Quality,
     Requested, TotalCost,
+};
+pub use difference::{
+    Change, ConfigDifference, DifferenceError, ListDifference, Moved, candidate_changes,
 };
 pub use encoding::{ActivationEncoding, Encodings, WeightEncoding};
 pub use error::ArtifactError;

@@ -98,6 +98,15 @@ pub(super) struct Validated<'a> {
 }
 
 impl QualityArgs {
+    /// Takes the probe of an earlier result unless a flag names one; it is idle without a quality.
+    pub(super) fn like(&mut self, earlier: Option<&str>) -> anyhow::Result<()> {
+        let wants_quality = self.min_sqnr.is_some() || self.max_drop.is_some();
+        if let (Some(name), None, true) = (earlier, self.probe, wants_quality) {
+            self.probe = Some(probe(name).map_err(anyhow::Error::msg)?);
+        }
+        Ok(())
+    }
+
     /// Refuses what does not fit together, before the work; fills in what is left out.
     pub(super) fn check(
         &mut self,

@@ -1,5 +1,6 @@
 //! The command line: parse, call the library, print, exit code. A file per subcommand.
 
+mod compare;
 mod completions;
 mod error;
 mod eval;
@@ -42,6 +43,7 @@ enum Command {
     Eval(eval::Args),
     Inspect(inspect::Args),
     Run(run::Args),
+    Compare(compare::Args),
     Ops(ops::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -87,6 +89,7 @@ impl Command {
             Command::Eval(args) => eval::run(args, ui),
             Command::Inspect(args) => inspect::run(args, ui),
             Command::Run(args) => run::run(args, ui),
+            Command::Compare(args) => compare::run(args, ui),
             Command::Ops(args) => ops::run(args, ui),
             Command::Schema(args) => schema::run(args, ui),
             Command::Completions(args) => completions::run(args, ui),

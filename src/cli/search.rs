@@ -66,7 +66,7 @@ pub(super) struct Args {
     #[command(flatten)]
     quality: QualityArgs,
 
-    /// How to search: pareto, knapsack, refine or best
+    /// How to search: pareto, knapsack, refine or best [default: pareto]
     ///
     /// pareto: down the list, least sensitive first, until the budgets are met.
     ///
@@ -76,8 +76,22 @@ pub(super) struct Args {
     /// rises, at most 64 measured configurations.
     ///
     /// best: all of them; the winner by measured SQNR.
-    #[arg(long, value_name = "NAME", default_value = "pareto", value_parser = strategy)]
-    strategy: &'static Strategy,
+    #[arg(long, value_name = "NAME", value_parser = strategy)]
+    strategy: Option<&'static Strategy>,
+
+    /// Exit 1 if groups get other candidates than in this result
+    ///
+    /// Every difference is told, and nothing is written.
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+
+    /// Take the settings of an earlier result
+    ///
+    /// Candidates, target, ranges, pins, SQNR, outputs, strategy, probe, engine, dimensions,
+    /// preprocessing, seed and the number of samples; flags that are given count, and goals are
+    /// always given.
+    #[arg(long, value_name = "FILE")]
+    like: Option<PathBuf>,
 
     /// Leave groups that save nothing at their most precise
     #[arg(long)]
@@ -97,7 +111,9 @@ fn strategy(name: &str) -> Result<&'static Strategy, String> {
 }
 
 pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
-    args.quality.check(args.strategy, &args.goal(), !args.calib.is_empty())?;
+    args.take_settings()?;
+    args.quality.check(args.strategy(), &args.goal(), !args.calib.is_empty())?;
+    let expected = args.expected()?;
     let output = args.output.open()?;
     let cost_table = args.read_cost_table()?;
     let searched = args.measure.run.install(|| match &args.sensitivity {
@@ -106,6 +122,13 @@ pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     })?;
     match searched {
         Searched::Found { config, tried } => {
+            if let Some(expected) = &expected {
+                let changes = artifact::candidate_changes(&config, expected);
+                if !changes.is_empty() {
+                    ui.answer(&report::unexpected(&changes));
+                    return Ok(ExitStatus::No);
+                }
+            }
             output.write(config.to_json().as_bytes(), ui)?;
             args.summarize(&config, &tried, ui);
             Ok(ExitStatus::Success)
@@ -138,6 +161,44 @@ impl Args {
         Ok(Some(table.with_context(|| format!("cannot use cost table `{}`", path.display()))?))
     }
 
+    /// The result of --expect, if it is one of this model.
+    fn expected(&self) -> anyhow::Result<Option<Config>> {
+        let Some(path) = &self.expect else { return Ok(None) };
+        let config: Config = artifact::read(path)?;
+        let does_not_fit = || format!("cannot compare with `{}`", path.display());
+        config.expect_model(&self.measure.model.load()?.sha256).with_context(does_not_fit)?;
+        Ok(Some(config))
+    }
+
+    fn strategy(&self) -> &'static Strategy {
+        let by_default = || Strategy::find("pareto").expect("the default is one of the table");
+        self.strategy.unwrap_or_else(by_default)
+    }
+
+    /// Those of --like, where no flags tell others.
+    fn take_settings(&mut self) -> anyhow::Result<()> {
+        let Some(path) = &self.like else { return Ok(()) };
+        let config: Config = artifact::read(path)?;
+        let cannot_take = || format!("cannot take the settings of `{}`", path.display());
+        let Args { measure, quality, strategy: chosen, .. } = self;
+        let measured = self.sensitivity.is_some();
+        let settings = &config.settings;
+        let mut take = || -> anyhow::Result<()> {
+            if let (Some(name), None) = (&settings.strategy, *chosen) {
+                *chosen = Some(strategy(name).map_err(anyhow::Error::msg)?);
+            }
+            quality.like(settings.probe.as_deref())?;
+            measure.quant.like(&config, measured)?;
+            if !measured {
+                measure.data.like(&config)?;
+                measure.model.like(settings)?;
+                measure.run.like(settings)?;
+            }
+            Ok(())
+        };
+        take().with_context(cannot_take)
+    }
+
     fn goal(&self) -> Goal {
         Goal { budgets: self.budgets.clone(), keep_free: self.keep_free }
     }
@@ -150,9 +211,9 @@ impl Args {
     ) -> anyhow::Result<Searched> {
         let mut study = study.with_scorer(scorer);
         Ok(match self.quality.goal(scorer)? {
-            None => search(&mut study, self.strategy, &self.goal(), head)?,
+            None => search(&mut study, self.strategy(), &self.goal(), head)?,
             Some((quality, probe)) => {
-                search_quality(&mut study, self.strategy, &self.goal(), (&quality, probe), head)?
+                search_quality(&mut study, self.strategy(), &self.goal(), (&quality, probe), head)?
             }
         })
     }
@@ -238,7 +299,7 @@ impl Args {
         if let Some(baseline) = report::better_baseline(config) {
             let candidate = baseline.candidate;
             let cure = match Strategy::find("best") {
-                Some(best) if best.name != self.strategy.name => "\nhint: try --strategy best",
+                Some(best) if best.name != self.strategy().name => "\nhint: try --strategy best",
                 _ => "",
             };
             ui.warn(&format!(

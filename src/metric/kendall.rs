@@ -22,7 +22,8 @@ pub fn tau_b(a: &[f64], b: &[f64]) -> Option<f64> {
             balance += in_a as i64 * in_b as i64;
         }
     }
-    let pairs = (untied_a as f64).sqrt() * (untied_b as f64).sqrt();
+    // Of the product, so that it is exact where both are equal.
+    let pairs = (untied_a as f64 * untied_b as f64).sqrt();
     (pairs > 0.).then(|| balance as f64 / pairs)
 }
 

@@ -7,6 +7,7 @@ mod bad_models;
 mod broken_graphs;
 mod eval;
 mod goals;
+mod like;
 mod output;
 mod search;
 mod targets;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mpq::artifact::Config;
 use mpq::data::{
     Channels, Crop, DataError, Dataset, Filter, ImageOptions, ImageSettings, InputSpec, Options,
     Pad, PerChannel, Preprocessing, Preset, Resize,
@@ -63,6 +64,10 @@ pub(in crate::cli) struct DataArgs {
     /// Seed of `noise` [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+
+    /// What an earlier result did to images; counts unless a flag speaks of them.
+    #[arg(skip)]
+    earlier: Option<Preprocessing>,
 }
 
 /// What counts where no flag says otherwise.
@@ -102,6 +107,16 @@ impl DataArgs {
         self.seed.unwrap_or(Defaults::CALIBRATION.seed)
     }
 
+    /// Takes the number of samples, the seed and what is done to images from an earlier result,
+    /// unless flags tell them.
+    pub(in crate::cli) fn like(&mut self, config: &Config) -> anyhow::Result<()> {
+        let samples = Count(usize::try_from(config.calibration.samples)?);
+        self.samples.get_or_insert(samples);
+        self.seed.get_or_insert(config.settings.seed);
+        self.earlier = config.calibration.preprocessing.clone();
+        Ok(())
+    }
+
     /// Opens `sources` for a network.
     pub(in crate::cli) fn open(
         &self,
@@ -134,7 +149,7 @@ impl DataArgs {
         ui: &Ui,
     ) -> Result<Dataset, DataError> {
         let asked = self.images();
-        let images = match defaults.preprocessing {
+        let images = match self.earlier.as_ref().or(defaults.preprocessing) {
             Some(earlier) if asked == ImageOptions::UNSET => ImageSettings::Fixed(earlier.clone()),
             _ => ImageSettings::Resolve(asked),
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mpq::artifact;
 use mpq::onnx::{self, LoadError, Model};
 
 use crate::cli::flags::{Count, Pair};
@@ -22,6 +23,15 @@ impl ModelArgs {
     /// The last one counts where a dimension is given twice.
     pub(in crate::cli) fn dims(&self) -> BTreeMap<String, usize> {
         self.dims.iter().map(|dim| (dim.name.clone(), dim.value.0)).collect()
+    }
+
+    /// Takes the sizes of an earlier result; those of --dim come after and count.
+    pub(in crate::cli) fn like(&mut self, earlier: &artifact::Settings) -> anyhow::Result<()> {
+        for (name, &size) in earlier.dims.iter() {
+            let value = Count(usize::try_from(size)?);
+            self.dims.insert(0, Pair { name: name.to_owned(), value });
+        }
+        Ok(())
     }
 
     /// A model that is to run.

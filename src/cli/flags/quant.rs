@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
-use mpq::artifact;
+use mpq::artifact::{self, Config};
 use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
 use mpq::pipeline::Settings;
@@ -142,6 +142,47 @@ impl QuantArgs {
             ("--outputs", self.outputs.is_some()),
         ];
         given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
+    }
+
+    /// Takes what an earlier result was made with, unless flags tell it; where sensitivities are
+    /// `measured`, only what is not settled then.
+    pub(in crate::cli) fn like(&mut self, config: &Config, measured: bool) -> anyhow::Result<()> {
+        let settings = &config.settings;
+        let candidates = Candidates::new(config.candidates.clone())?;
+        self.candidates.get_or_insert(candidates);
+        if self.sqnr.is_none() {
+            self.sqnr = Some(settings.sqnr.parse()?);
+        }
+        if self.pins.is_empty() && self.excluded.is_empty() {
+            let pinned = config.groups.iter().filter(|group| group.pinned);
+            let pin =
+                |group: &artifact::Group| Pair { name: group.id.clone(), value: group.candidate };
+            self.pins = pinned.map(pin).collect();
+        }
+        if self.target.is_none() {
+            let target = &settings.target;
+            Target::built_in(target).with_context(|| {
+                format!("`--like` has target `{target}`\nhint: give its file with --target")
+            })?;
+            self.target = Some(target.clone());
+        }
+        if measured {
+            return Ok(());
+        }
+        if self.range.is_none() {
+            let weights = settings.range.weights.parse()?;
+            self.range = Some(Ranges { weights, activations: settings.range.activations.parse()? });
+        }
+        let granularity = match settings.weights.as_str() {
+            "per-channel" => Granularity::PerChannel,
+            "per-tensor" => Granularity::PerTensor,
+            other => {
+                bail!("`--like` has weights `{other}`, expected `per-channel` or `per-tensor`")
+            }
+        };
+        self.weights.get_or_insert(granularity);
+        self.outputs.get_or_insert_with(|| settings.outputs.clone());
+        Ok(())
     }
 
     pub(in crate::cli) fn settings(

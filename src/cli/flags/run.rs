@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use mpq::artifact;
 use mpq::exec::{Engine, EngineKind};
 use mpq::graph::Graph;
 use mpq::pipeline::Resources;
@@ -13,9 +14,9 @@ use crate::cli::flags::Count;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Resources")]
 pub(in crate::cli) struct RunArgs {
-    /// Engine that runs the network: fast, reference
-    #[arg(long, value_name = "NAME", default_value_t = EngineKind::Fast)]
-    engine: EngineKind,
+    /// Engine that runs it: fast, reference [default: fast]
+    #[arg(long, value_name = "NAME")]
+    engine: Option<EngineKind>,
 
     /// Hold the activations of N passes [default: by --memory]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -32,7 +33,15 @@ pub(in crate::cli) struct RunArgs {
 
 impl RunArgs {
     pub(in crate::cli) fn engine(&self) -> EngineKind {
-        self.engine
+        self.engine.unwrap_or(EngineKind::Fast)
+    }
+
+    /// Takes the engine of an earlier result unless a flag names one.
+    pub(in crate::cli) fn like(&mut self, earlier: &artifact::Settings) -> anyhow::Result<()> {
+        if self.engine.is_none() {
+            self.engine = Some(earlier.engine.parse()?);
+        }
+        Ok(())
     }
 
     pub(in crate::cli) fn resources(&self) -> Resources {
@@ -41,7 +50,7 @@ impl RunArgs {
 
     /// An engine for a graph whose inner values no one asks for.
     pub(in crate::cli) fn start_engine<'g>(&self, graph: &'g Graph) -> Box<dyn Engine + 'g> {
-        self.engine.start(graph, self.memory.0, &[])
+        self.engine().start(graph, self.memory.0, &[])
     }
 
     /// Does `work` on as many threads as were asked for.
