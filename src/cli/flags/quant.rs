@@ -149,22 +149,22 @@ impl QuantArgs {
     pub(in crate::cli) fn like(&mut self, config: &Config, measured: bool) -> anyhow::Result<()> {
         let settings = &config.settings;
         let candidates = Candidates::new(config.candidates.clone())?;
-        self.candidates.get_or_insert(candidates);
+        self.choice.candidates.get_or_insert(candidates);
         if self.sqnr.is_none() {
             self.sqnr = Some(settings.sqnr.parse()?);
         }
-        if self.pins.is_empty() && self.excluded.is_empty() {
+        if self.choice.pins.is_empty() && self.choice.excluded.is_empty() {
             let pinned = config.groups.iter().filter(|group| group.pinned);
             let pin =
                 |group: &artifact::Group| Pair { name: group.id.clone(), value: group.candidate };
-            self.pins = pinned.map(pin).collect();
+            self.choice.pins = pinned.map(pin).collect();
         }
-        if self.target.is_none() {
+        if self.choice.target.is_none() {
             let target = &settings.target;
             Target::built_in(target).with_context(|| {
                 format!("`--like` has target `{target}`\nhint: give its file with --target")
             })?;
-            self.target = Some(target.clone());
+            self.choice.target = Some(target.clone());
         }
         if measured {
             return Ok(());

@@ -86,7 +86,7 @@ fn settings_of_an_earlier_result() {
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --budget 0.6 --like TMP/own.json
         error: cannot take the settings of `TMP/own.json`
           caused by: `--like` has target `mine`
-          caused by: target is `mine`, expected `generic` or a file
+          caused by: target is `mine`, expected `generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file
         hint: give its file with --target
         exit 2
 
