@@ -66,7 +66,7 @@ pub(super) struct Args {
     #[command(flatten)]
     quality: QualityArgs,
 
-    /// How to search: pareto, knapsack, refine or best [default: pareto]
+    /// How to search [default: pareto]
     ///
     /// pareto: down the list, least sensitive first, until the budgets are met.
     ///

@@ -96,15 +96,17 @@ impl Bracket<'_> {
         inside.clone().rev().find(is_met).unwrap_or(inside.start)
     }
 
-    /// The [crossing](Bracket::crossing), if bisection can end in time even after the worse outcome.
-    pub(super) fn crossing_or_middle(&self) -> usize {
-        let at = self.crossing();
-        let worse = (at - self.low.at).max(self.high.at - at);
-        if bisections(worse) < self.left { at } else { self.middle() }
+    /// The point nearest to the [crossing](Bracket::crossing) from which bisection can end in time
+    /// even after the worse outcome.
+    ///
+    /// Bisection closes a width of `2^n` in `n` evaluations, so no more than that may be left on
+    /// either side. The middle always is such a point; going only as far back to it as is needed
+    /// keeps the bracket small where the crossing is right.
+    pub(super) fn crossing_within_reach(&self) -> usize {
+        let reach = 1_usize.checked_shl(self.left.saturating_sub(1)).unwrap_or(usize::MAX);
+        let first = self.high.at.saturating_sub(reach).max(self.low.at + 1);
+        let last = self.low.at.saturating_add(reach).min(self.high.at - 1);
+        // Both hold the middle, as `width <= 2^left`.
+        self.crossing().clamp(first.min(last), last)
     }
-}
-
-/// How many evaluations bisection takes at most to close a bracket.
-fn bisections(width: usize) -> u32 {
-    width.next_power_of_two().ilog2()
 }

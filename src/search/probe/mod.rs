@@ -44,9 +44,9 @@ pub const PROBES: &[Probe] = &[
     },
     Probe {
         name: "hybrid",
-        doc: "interpolates while bisection can still end within two evaluations more than it takes alone",
+        doc: "interpolates as far from the middle as bisection can still end within two evaluations more than it takes alone",
         needs_ends: true,
-        next: |bracket| bracket.crossing_or_middle(),
+        next: |bracket| bracket.crossing_within_reach(),
     },
 ];
 
