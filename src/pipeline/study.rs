@@ -144,9 +144,12 @@ impl Network {
         });
         // Constants as they are, packed, and packed once more for each width.
         let constants = 2 * constants.map(size).sum::<usize>() + rounded.sum::<usize>();
+        let outputs: usize = self.graph.outputs().iter().map(|&id| size(id)).sum();
         Memory {
             constants: PROGRAM_BYTES + constants,
-            running: 2 * self.graph.most_live_bytes(size),
+            // Memory that is used again fits no value exactly, and is kept; outputs are there in
+            // float, changed, and as they lay before they became tensors.
+            running: 3 * (self.graph.most_live_bytes(size) + outputs) + SAMPLE_BYTES,
             held: made.map(size).sum(),
         }
     }
@@ -154,6 +157,9 @@ impl Network {
 
 /// What the program takes without any network, with its stacks and tables.
 const PROGRAM_BYTES: usize = 20 << 20;
+
+/// What reading a sample takes besides the network's inputs.
+const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Bytes that measuring takes.
 struct Memory {
