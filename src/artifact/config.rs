@@ -80,6 +80,8 @@ pub struct TotalCost {
     pub relative_weight_bytes: Option<f64>,
     pub activation_bytes: u64,
     pub conversions: u64,
+    /// In the target's unit; `None` where it has no prices.
+    pub conversion_cost: Option<f64>,
     pub average_bits: Option<f64>,
     /// Share of the activations' elements that have 16 bits or more.
     pub a16_share: Option<f64>,
@@ -193,7 +195,7 @@ mod tests {
         r#""achieved":[{"metric":"bops","relative":0.5,"absolute":64000}],"#,
         r#""evaluations":0,"gap":0.0},"#,
         r#""cost":{"macs":1000,"bops":64000,"relative_bops":0.5,"relative_bops_to_w8a8":1.0,"#,
-        r#""weight_bytes":120,"relative_weight_bytes":1.0,"activation_bytes":64,"conversions":1,"#,
+        r#""weight_bytes":120,"relative_weight_bytes":1.0,"activation_bytes":64,"conversions":1,"conversion_cost":2.5,"#,
         r#""average_bits":8.0,"a16_share":0.25,"latency_ms":1.5},"#,
         r#""quality":{"sqnr_db":31.2,"predicted_sqnr_db":31.9,"metrics":{}},"#,
         r#""baselines":[{"candidate":"W8A8","within_budgets":true,"#,

@@ -176,6 +176,7 @@ pub(crate) fn config() -> Config {
             relative_weight_bytes: Some(1.),
             activation_bytes: 64,
             conversions: 1,
+            conversion_cost: Some(2.5),
             average_bits: Some(8.),
             a16_share: Some(0.25),
             latency_ms: Some(1.5),

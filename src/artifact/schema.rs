@@ -21,7 +21,9 @@ mod tests {
 
     use super::*;
     use crate::artifact::{Artifact, Config, Eval, Sensitivity, example, parse};
-    use crate::quant::{FixedRange, OperatorRule, OutputRule, ScaleKind, Target, TargetPin};
+    use crate::quant::{
+        Bits, ConversionPrice, FixedRange, OperatorRule, OutputRule, ScaleKind, Target, TargetPin,
+    };
 
     /// A schema, and the `path`s of its `properties` that were used so far.
     struct Validator {
@@ -213,6 +215,14 @@ mod tests {
             scheme: Some(target.weights),
             range: Some(range),
             by_bits: [(16, range)].into(),
+        });
+        let [from, to] = [16, 8].map(Bits::new);
+        target.conversions.push(ConversionPrice { from, to, each: 1.5, per_element: 0.5 });
+        target.conversions.push(ConversionPrice {
+            from: None,
+            to: None,
+            each: 2.5,
+            per_element: 0.5,
         });
         let candidate = candidates[0];
         target.pins.push(TargetPin { pattern: "head*".to_owned(), candidate });

@@ -6,6 +6,7 @@ use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
 use mpq::pipeline::{Head, Measuring, Network, Resources, Settings, Study, input_specs};
+use mpq::search::Budget;
 
 use crate::cli::flags::Defaults;
 use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui};
@@ -26,23 +27,29 @@ pub(super) struct MeasureArgs {
     pub(super) run: RunArgs,
 }
 
+/// What a search has budgets for, and what they are counted by.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Priced<'a> {
+    pub(super) cost_table: Option<&'a CostTable>,
+    pub(super) budgets: &'a [Budget],
+}
+
 impl MeasureArgs {
     /// Phase 1, then what is to be done with it.
     pub(super) fn measure<T>(
         &self,
         calib: &[PathBuf],
-        cost_table: Option<&CostTable>,
+        priced: Priced<'_>,
         ui: &Ui,
         then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let settings =
             self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine(), ui)?;
-        let settings = Settings { cost_table: cost_table.cloned(), ..settings };
+        let settings = Settings { cost_table: priced.cost_table.cloned(), ..settings };
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
-        // A table that does not fit is to be known before the long work.
-        network.cost_model()?;
+        network.check_budgets(priced.budgets)?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);

@@ -15,7 +15,7 @@ use mpq::{onnx, report};
 
 use crate::cli::flags::Defaults;
 use crate::cli::goal::{QualityArgs, Validated};
-use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::phase1::{MeasureArgs, Priced, Samples};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
 /// Find which bit-widths every weight and activation gets
@@ -52,6 +52,8 @@ pub(super) struct Args {
     /// latency: sum over operators by --cost-table (12ms), or a fraction.
     ///
     /// conversions: operators whose output has another width than what they read (4).
+    ///
+    /// conversion-cost: what the target asks for these, in its unit (1200).
     #[arg(long = "budget", value_name = "[METRIC=]V", allow_hyphen_values = true)]
     budgets: Vec<Budget>,
 
@@ -225,7 +227,8 @@ impl Args {
         let (measure, defaults) = (&self.measure, Defaults::EVALUATION);
         self.quality.with_scorer(measure, network, defaults, ui, |scorer| {
             let search = |study: Study<'_>, head| self.search(study, scorer, head);
-            measure.measure(&self.calib, costs, ui, search)
+            let priced = Priced { cost_table: costs, budgets: &self.budgets };
+            measure.measure(&self.calib, priced, ui, search)
         })
     }
 
@@ -264,6 +267,7 @@ impl Args {
             }
         };
         network.pin_as_measured(&file);
+        network.check_budgets(&self.budgets)?;
         let (sensitivity, encodings) =
             read_sensitivity(&network, &file).with_context(does_not_fit)?;
         let head = head(&file, &network);

@@ -6,7 +6,7 @@ use mpq::artifact::Artifact as _;
 use mpq::pipeline::sensitivity_file;
 use mpq::report;
 
-use crate::cli::phase1::MeasureArgs;
+use crate::cli::phase1::{MeasureArgs, Priced};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
 /// Measure how much quantizing each group alone hurts
@@ -26,8 +26,9 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.open()?;
     let file = args.measure.run.install(|| {
-        args.measure
-            .measure(&args.calib, None, ui, |study, head| Ok(sensitivity_file(&study, head)?))
+        args.measure.measure(&args.calib, Priced::default(), ui, |study, head| {
+            Ok(sensitivity_file(&study, head)?)
+        })
     })?;
     output.write(file.to_json().as_bytes(), ui)?;
     ui.summary(&report::sensitivity(&file));

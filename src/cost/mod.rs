@@ -1,7 +1,7 @@
 //! What a configuration costs: [`METRICS`], each a file that says how it is counted.
 //!
 //! All are of one inference at batch 1. A cost does not rise where bits fall, so it only falls along
-//! the walk; `conversions` may rise, and `latency` where the user's table says so.
+//! the walk; `conversions` and their cost may rise, and `latency` where the user's table says so.
 
 mod a16;
 mod activations;
@@ -12,9 +12,10 @@ mod latency;
 mod weights;
 
 use crate::graph::{Graph, Types};
-use crate::quant::{Candidate, Groups, Placement};
+use crate::quant::{Candidate, ConversionPrice, Groups, Placement};
 
 use activations::Lifetimes;
+use conversions::Seam;
 pub use latency::{CostTable, CostTableError, Latency, MissingRows};
 use weights::GroupTensors;
 
@@ -26,7 +27,8 @@ pub const METRICS: &[Metric] = &[
     activations::METRIC,
     a16::METRIC,
     latency::METRIC,
-    conversions::METRIC,
+    conversions::NUMBER,
+    conversions::PRICE,
 ];
 
 /// One row of the table of metrics.
@@ -85,8 +87,8 @@ pub struct CostModel<'a> {
     /// By group: elements of its activations.
     elements: Vec<u64>,
     lifetimes: Lifetimes,
-    /// By unit: the groups of what it reads first and of what it makes.
-    seams: Vec<(usize, usize)>,
+    seams: Vec<Seam>,
+    prices: &'a [ConversionPrice],
     latency: Option<Latency>,
 }
 
@@ -105,8 +107,9 @@ impl<'a> CostModel<'a> {
             macs: groups.macs(),
             tensors: weights::tensors(graph, placement, groups, per_channel),
             elements: a16::elements(types, groups),
-            seams: conversions::seams(graph, placement, &group_of),
+            seams: conversions::seams(graph, types, placement, &group_of),
             lifetimes: Lifetimes::new(graph, types, placement, &group_of),
+            prices: &[],
             latency: None,
         }
     }
@@ -279,6 +282,36 @@ mod tests {
             assert_eq!(cost(candidates, "a16"), Some(a16), "{candidates:?}");
             assert_eq!(cost(candidates, "conversions"), Some(conversions), "{candidates:?}");
             assert_eq!(cost(candidates, "latency"), None, "there is no table");
+        }
+    }
+
+    #[test]
+    fn conversions_are_priced_by_the_target() {
+        let graph = net(&[("x", &[1, 3, 8, 8])])
+            .weight("w", &[4, 3, 3, 3])
+            .node("Conv", &["x", "w"], "conv")
+            .node("Sigmoid", &["conv"], "y")
+            .outputs(&["y"]);
+        let target = Target { fused: Vec::new(), ..Target::built_in("generic").unwrap() };
+        let types = types(&graph);
+        let placement = Placement::new(&graph, &types, &target);
+        let listed = "W8A16".parse().unwrap();
+        let groups = Groups::new(&graph, &types, &placement, &target, &listed, &[]).unwrap();
+        let model = || CostModel::new(&graph, &types, &placement, &groups, true);
+        let prices = r#"[{"from":16,"to":8,"each":7},{"each":1,"per_element":0.5}]"#;
+        let prices: Vec<ConversionPrice> = serde_json::from_str(prices).unwrap();
+        // The convolution and the Sigmoid make 144 values each.
+        for (candidates, expected) in [
+            (["W8A16", "A16", "A16"], 0.),
+            (["W8A16", "A8", "A8"], 7.),
+            (["W8A8", "A16", "A16"], 1. + 72.),
+            (["W8A16", "A8", "A16"], 7. + 1. + 72.),
+            (["W8A8", "A8", "A32"], 1. + 72.),
+        ] {
+            let candidates = candidates.map(|candidate| candidate.parse().unwrap());
+            let cost = model().with_prices(&prices).conversion_cost(&candidates);
+            assert_eq!(cost, Some(expected), "{candidates:?}");
+            assert_eq!(model().conversion_cost(&candidates), None);
         }
     }
 

@@ -170,6 +170,7 @@ impl Writer<'_, '_> {
             relative_weight_bytes: ratio(cost.weight_bytes, self.full.weight_bytes),
             activation_bytes: cost.activation_bytes,
             conversions: cost.conversions,
+            conversion_cost: other("conversion-cost"),
             average_bits: other("average-bits"),
             a16_share: other("a16"),
             latency_ms: other("latency"),

@@ -10,7 +10,9 @@ use crate::graph::ValueId;
 use crate::pipeline::{Network, PipelineError, Resources, Scorer, artifacts};
 use crate::progress::Progress;
 use crate::quant::{Calibration, Candidate, Encodings, Group, Simulator, calibrate, node_macs};
-use crate::search::{Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError};
+use crate::search::{
+    Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
+};
 use crate::sensitivity::{Measurer, Powers, Sensitivity, Setup};
 
 /// What Phase 1 came to, with what Phase 2 needs.
@@ -75,7 +77,17 @@ impl Network {
         });
         let per_channel = settings.ranges.per_channel;
         let model = CostModel::new(graph, types, placement, groups, per_channel);
-        Ok(model.with_latency(latency.transpose()?))
+        Ok(model.with_latency(latency.transpose()?).with_prices(&settings.target.conversions))
+    }
+
+    /// Whether the costs that have budgets are known, before the long work.
+    pub fn check_budgets(&self, budgets: &[Budget]) -> Result<(), PipelineError> {
+        let model = self.cost_model()?;
+        let most_precise = self.settings.candidates.most_precise();
+        let costs = costs(&model, &unrestricted(&self.groups, most_precise));
+        let unknown = budgets.iter().find(|budget| costs.get(budget.metric).is_none());
+        let error = |budget: &Budget| SearchError::UnknownCost { metric: budget.metric };
+        unknown.map_or(Ok(()), |budget| Err(PipelineError::Search(error(budget))))
     }
 
     /// Phase 1.

@@ -27,6 +27,6 @@ pub use placement::{OperandSite, Placement, WeightSite};
 pub use range::{RangeMethod, RangeMethodError, activation_range, weight_range};
 pub use simulate::{FakeQuantize, Simulator};
 pub use target::{
-    ActivationSchemes, FixedRange, OperatorRule, OutputRule, ScaleKind, Share, TARGET_SCHEMA,
-    Target, TargetError, TargetPin, Tie, WeightScales,
+    ActivationSchemes, ConversionPrice, FixedRange, OperatorRule, OutputRule, ScaleKind, Share,
+    TARGET_SCHEMA, Target, TargetError, TargetPin, Tie, WeightScales,
 };

@@ -234,7 +234,7 @@ mod tests {
             (
                 "=0.5",
                 "budget metric is ``, expected `bops`, `weights`, `average-bits`, `activations`, \
-                 `a16`, `latency` or `conversions`",
+                 `a16`, `latency`, `conversions` or `conversion-cost`",
             ),
             ("average-bits=8b", "budget `average-bits` is `8b`, expected a number from 0 to 32"),
             ("a16=1.5", "budget `a16` is `1.5`, expected a number from 0 to 1"),

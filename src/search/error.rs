@@ -10,7 +10,7 @@ pub enum SearchError {
     #[error("group {group} has no choices, expected at least one")]
     NoChoices { group: usize },
 
-    #[error("cost `{metric}` has a budget but is not known here")]
+    #[error("cost `{metric}` has a budget but is not known here{}", cure(*metric))]
     UnknownCost { metric: CostMetric },
 
     /// `expected` is the sum of what the groups' choices cost.
@@ -45,6 +45,15 @@ pub enum SearchError {
 
     #[error("cannot measure a configuration")]
     Measure { source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+fn cure(metric: CostMetric) -> &'static str {
+    match metric.name() {
+        "conversion-cost" => {
+            "\nhint: a target tells it under the key `conversions`; see `mpq schema target`"
+        }
+        _ => "",
+    }
 }
 
 /// `` `a` is `` or `` `a` and `b` are ``.

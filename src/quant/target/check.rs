@@ -2,7 +2,7 @@
 
 use crate::ops;
 use crate::quant::pattern::nearest;
-use crate::quant::target::{ALL, TARGET_SCHEMA};
+use crate::quant::target::{ALL, TARGET_SCHEMA, price};
 use crate::quant::{Bits, Scheme, Target};
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,14 @@ pub enum TargetError {
     #[error("`{key}` of the AIMET configuration is {found}, expected {expected}")]
     Aimet { key: String, found: String, expected: String },
 
+    #[error("`conversions` has the price {found}, expected one from 0 on")]
+    Price { found: f64 },
+
+    #[error(
+        "`conversions` ends with a price for certain widths, expected one for all others, without `from` and `to`"
+    )]
+    NoOtherPrice,
+
     #[error("`{key}` holds an empty pattern, which matches nothing")]
     Pattern { key: &'static str },
 }
@@ -53,6 +61,7 @@ impl Target {
         self.check_schemes()?;
         self.check_bits()?;
         self.check_operators()?;
+        price::check(&self.conversions)?;
         let patterns = self.pins.iter().map(|pin| ("pins", &pin.pattern));
         let patterns = patterns.chain(self.exclude.iter().map(|pattern| ("exclude", pattern)));
         match patterns.into_iter().find(|(_, pattern)| pattern.is_empty()) {

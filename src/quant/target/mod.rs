@@ -2,6 +2,7 @@
 
 mod aimet;
 mod check;
+mod price;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use crate::graph::patterns::Chain;
 use crate::quant::{Bits, Candidate, Pattern, Pin, Range, Scheme};
 
 pub use check::TargetError;
+pub use price::ConversionPrice;
 
 /// The built-in targets: name and file.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -72,6 +74,9 @@ pub struct Target {
     /// Operators whose inputs depend on each other.
     #[serde(default)]
     pub ties: Vec<Tie>,
+    /// What it takes to convert activations where different widths meet; empty if that is not known.
+    #[serde(default)]
+    pub conversions: Vec<ConversionPrice>,
     /// Choices that are forced, as by `--pin`.
     #[serde(default)]
     pub pins: Vec<TargetPin>,

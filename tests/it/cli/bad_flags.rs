@@ -66,7 +66,7 @@ fn flags() {
           error: invalid value '60%' for '--budget <[METRIC=]V>': budget is `60%`, expected a fraction in (0, 1], or a metric and a value with a unit such as `bops=12G` or `weights=4MiB`
 
         --budget speed=2
-          error: invalid value 'speed=2' for '--budget <[METRIC=]V>': budget metric is `speed`, expected `bops`, `weights`, `average-bits`, `activations`, `a16`, `latency` or `conversions`
+          error: invalid value 'speed=2' for '--budget <[METRIC=]V>': budget metric is `speed`, expected `bops`, `weights`, `average-bits`, `activations`, `a16`, `latency`, `conversions` or `conversion-cost`
 
         --budget weights=4
           error: invalid value 'weights=4' for '--budget <[METRIC=]V>': budget `weights` is `4`, expected a fraction in (0, 1], or more than 0 with one of the units `B`, `kB`, `KB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB` or `TiB`

@@ -226,6 +226,7 @@ fn budgets_that_cannot_be_met_or_understood() {
         "--budget activations=1KiB --budget a16=0.5",
         "--budget a16=0 --budget average-bits=5.9 --strategy knapsack",
         "--budget 0.5 --strategy refine",
+        "--budget conversion-cost=3",
         "--budget latency=12ms",
         "--budget latency=12ms --cost-table TMP/bad.csv",
         "--budget latency=12ms --cost-table TMP/none.csv",
@@ -256,6 +257,11 @@ fn budgets_that_cannot_be_met_or_understood() {
         $ mpq search --budget 0.5 --strategy refine
         error: this needs measuring, which is not possible without samples
         hint: give them with --calib
+        exit 2
+
+        $ mpq search --budget conversion-cost=3
+        error: cost `conversion-cost` has a budget but is not known here
+        hint: a target tells it under the key `conversions`; see `mpq schema target`
         exit 2
 
         $ mpq search --budget latency=12ms

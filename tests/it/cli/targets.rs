@@ -291,6 +291,19 @@ fn measured_for_a_target_of_ones_own() {
         .assert_eq(&sandbox.transcript(&[search.as_str(), &format!("{search} --target generic")]));
     let again = format!("{search} --target examples/npu.json");
     assert_eq!(sandbox.mpq(&again.split(' ').collect::<Vec<_>>()).code, 0);
+
+    let cost = |budget: &str| {
+        let priced = format!("{again} --budget {budget} -o TMP/c.json");
+        let ran = sandbox.mpq(&priced.split(' ').collect::<Vec<_>>());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let config: Value = serde_json::from_str(&sandbox.read("c.json")).unwrap();
+        config["cost"].clone()
+    };
+    let free = cost("conversion-cost=1e9");
+    let limit = free["conversion_cost"].as_f64().unwrap() - 1.;
+    assert!(0. < limit, "{free}");
+    let found = cost(&format!("conversion-cost={limit}"))["conversion_cost"].as_f64().unwrap();
+    assert!(found <= limit, "{found}");
 }
 
 /// The public shape of AIMET's files, in little.
