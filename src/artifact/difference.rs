@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::artifact::{Artifact, Config, Model, Sensitivity};
+use crate::artifact::{Artifact, Config, Model, RANK_BY_SQNR, Sensitivity};
 use crate::metric::kendall::tau_b;
 
 /// What `mpq compare` tells of two configurations.
@@ -28,7 +28,7 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ListDifference {
     pub schema: &'static str,
-    /// Kendall's tau-b of the SQNRs of the entries that both have; null if all are equal in one.
+    /// Kendall's tau-b of what the lists are in the order of, for the entries that both have; null if all are equal in one.
     pub tau: Option<f64>,
     /// How many entries both have.
     pub entries: u64,
@@ -139,9 +139,8 @@ impl ListDifference {
             return Err(DifferenceError::Entries);
         }
         let n = common.len() as u64;
-        let sqnr = |entry: &Entry| entry.sqnr_db.unwrap_or(f64::INFINITY);
         let (first, second): (Vec<f64>, Vec<f64>) =
-            common.iter().map(|(a, b)| (sqnr(a), sqnr(b))).unzip();
+            common.iter().map(|(a, b)| (a.rank, b.rank)).unzip();
         let tau = tau_b(&first, &second);
         // Places among the common ones: `common` is in the order of `a`.
         let mut by_b: Vec<usize> = (0..common.len()).collect();
@@ -178,6 +177,8 @@ struct Entry {
     group: String,
     candidate: String,
     sqnr_db: Option<f64>,
+    /// What the list is in the order of.
+    rank: f64,
 }
 
 impl Entry {
@@ -188,11 +189,17 @@ impl Entry {
 }
 
 fn entries(file: &Sensitivity) -> Vec<Entry> {
+    let is_ranked = file.settings.rank_by != RANK_BY_SQNR;
     let entry = |(place, entry): (usize, &crate::artifact::ListEntry)| {
         let group = file.groups.iter().find(|group| group.id == entry.group)?;
         let choice = group.choices.iter().find(|choice| choice.candidate == entry.candidate)?;
         let (group, candidate) = (entry.group.clone(), entry.candidate.to_string());
-        Some(Entry { place, group, candidate, sqnr_db: choice.sqnr_db })
+        let sqnr_db = choice.sqnr_db;
+        let rank = match is_ranked {
+            true => choice.score.unwrap_or(f64::NEG_INFINITY),
+            false => sqnr_db.unwrap_or(f64::INFINITY),
+        };
+        Some(Entry { place, group, candidate, sqnr_db, rank })
     };
     file.list.iter().enumerate().filter_map(entry).collect()
 }

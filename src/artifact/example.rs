@@ -48,9 +48,11 @@ fn settings() -> Settings {
         equalize: false,
         bias_correction: false,
         sqnr: "pooled".to_owned(),
+        rank_by: "sqnr".to_owned(),
         outputs: texts(["y"]),
         strategy: Some("pareto".to_owned()),
         probe: None,
+        cost_table_sha256: None,
         engine: "fast".to_owned(),
         seed: 0,
         dims: Ordered::new(),
@@ -205,6 +207,7 @@ fn measured_choice(text: &str, sqnr_db: Option<f64>, noise_power: [f64; 2]) -> M
         weight_bits: candidate.weight,
         activation_bits: candidate.activation,
         sqnr_db,
+        score: None,
         noise_power: [("y", noise_power.to_vec())].into_iter().collect(),
     }
 }

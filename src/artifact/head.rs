@@ -24,6 +24,9 @@ pub struct Calibration {
     pub preprocessing: Option<Preprocessing>,
 }
 
+/// [`Settings::rank_by`] where no metric says otherwise.
+pub const RANK_BY_SQNR: &str = "sqnr";
+
 /// All that a result depends on besides model and data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,11 +40,15 @@ pub struct Settings {
     pub bias_correction: bool,
     /// How noise is pooled over samples.
     pub sqnr: String,
+    /// What the list is in the order of: `sqnr`, or a metric.
+    pub rank_by: String,
     pub outputs: Vec<String>,
     /// `None` where nothing was searched.
     pub strategy: Option<String>,
     /// `None` where nothing was probed.
     pub probe: Option<String>,
+    /// Over the file of what operators take; `None` without one.
+    pub cost_table_sha256: Option<String>,
     pub engine: String,
     pub seed: u64,
     /// Symbolic dimensions that were bound.

@@ -33,7 +33,7 @@ pub use difference::{
 pub use encoding::{ActivationEncoding, Encodings, WeightEncoding};
 pub use error::ArtifactError;
 pub use eval::{Eval, EvalData};
-pub use head::{Calibration, Model, RangeMethods, Rounding, Settings};
+pub use head::{Calibration, Model, RANK_BY_SQNR, RangeMethods, Rounding, Settings};
 pub use ordered::Ordered;
 pub use schema::{SCHEMAS, json_schema};
 pub use sensitivity::{ListEntry, MeasuredChoice, MeasuredEncodings, MeasuredGroup, Sensitivity};

@@ -61,6 +61,8 @@ pub struct MeasuredChoice {
     pub activation_bits: Bits,
     /// `None` is no noise at all.
     pub sqnr_db: Option<f64>,
+    /// What `settings.rank_by` has with this alone; `None` if that is the SQNR, or has no value.
+    pub score: Option<f64>,
     /// By output: of every sample.
     pub noise_power: Ordered<Vec<f64>>,
 }
@@ -90,14 +92,14 @@ mod tests {
         r#""outputs":["y"],"signal_power":{"y":[1.92,2.05]},"#,
         r#""groups":[{"id":"x","nodes":["conv1"],"activations":["x"],"weights":["conv1.weight"],"#,
         r#""weight_elements":108,"macs":1000,"pinned":false,"tied_by":[],"#,
-        r#""choices":[{"candidate":"W8A16","weight_bits":8,"activation_bits":16,"sqnr_db":42.0,"#,
+        r#""choices":[{"candidate":"W8A16","weight_bits":8,"activation_bits":16,"sqnr_db":42.0,"score":null,"#,
         r#""noise_power":{"y":[0.00012,0.00013]}},"#,
-        r#"{"candidate":"W8A8","weight_bits":8,"activation_bits":8,"sqnr_db":33.5,"#,
+        r#"{"candidate":"W8A8","weight_bits":8,"activation_bits":8,"sqnr_db":33.5,"score":null,"#,
         r#""noise_power":{"y":[0.00086,0.00091]}}]},"#,
         r#"{"id":"y","nodes":[],"activations":["y"],"weights":[],"weight_elements":0,"macs":0,"#,
         r#""pinned":false,"tied_by":[],"#,
         r#""choices":[{"candidate":"A16","weight_bits":null,"activation_bits":16,"#,
-        r#""sqnr_db":null,"noise_power":{"y":[0.0,0.0]}}]}],"#,
+        r#""sqnr_db":null,"score":null,"noise_power":{"y":[0.0,0.0]}}]}],"#,
         r#""list":[{"group":"y","candidate":"A16"},{"group":"x","candidate":"W8A16"},"#,
         r#"{"group":"x","candidate":"W8A8"}],"#,
         r#""encodings":{"activations":{"x":{"8":{"bits":8,"signed":false,"symmetric":false,"#,

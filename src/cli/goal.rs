@@ -1,20 +1,18 @@
 //! Quality goals of `mpq search`: what is wanted, how it is looked for, and what it is measured on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
-use mpq::data::Feed;
 use mpq::metric::{self, Unit};
 use mpq::onnx;
-use mpq::pipeline::{Scorer, Validation, evaluable, input_specs};
+use mpq::pipeline::{Scorer, evaluable, input_specs};
 use mpq::search::{Goal, PROBES, Probe, QualityGoal, Strategy, expect_probed};
 
 use crate::cli::Ui;
 use crate::cli::flags::{Defaults, MetricArgs};
 use crate::cli::phase1::MeasureArgs;
-use crate::cli::scratch::Scratch;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct QualityArgs {
@@ -194,23 +192,8 @@ impl QualityArgs {
         let model = onnx::load(&measure.model.model, network.dims)?;
         let inputs = input_specs(&model.graph);
         let data = measure.data.open_whole(&self.val, &inputs, defaults, ui)?;
-        let (labels, scratch) = (self.judged.open_labels()?, self.judged.scratch()?);
         let graph = evaluable(model.graph, network.compared)?;
-        let engine = measure.run.start_engine(&graph);
-        let memory_bytes = measure.run.resources().memory_bytes / 8;
-        data.hold(memory_bytes);
-        let (feed, metrics) = (Feed::new(&data, &inputs), self.judged.metrics());
-        let scorer = Scorer::new(Validation {
-            graph: &graph,
-            engine: &*engine,
-            feed: &feed,
-            labels: labels.as_ref(),
-            metrics: &metrics,
-            scratch: scratch.as_ref().map_or(Path::new(""), Scratch::path),
-            memory_bytes,
-            progress: ui,
-        })?;
-        then(Some(&scorer))
+        self.judged.with_scorer(&graph, (&data, &inputs), &measure.run, ui, |s| then(Some(s)))
     }
 }
 

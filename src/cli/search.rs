@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use mpq::artifact::{self, Artifact as _, Config};
 use mpq::cost::CostTable;
 use mpq::pipeline::{
-    Head, Measuring, Network, Scorer, Searched, Study, input_types, read_sensitivity, search,
-    search_quality,
+    Head, Measuring, Network, Scorer, Searched, Study, input_types, read_scores, read_sensitivity,
+    search, search_quality,
 };
 use mpq::search::{Budget, Goal, STRATEGIES, Strategy, Tried};
 use mpq::{onnx, report};
@@ -272,7 +272,8 @@ impl Args {
             read_sensitivity(&network, &file).with_context(does_not_fit)?;
         let head = head(&file, &network);
         let Some(samples) = samples else {
-            return self.search(Study::new(&network, &encodings, &sensitivity, None)?, None, head);
+            let study = Study::new(&network, &encodings, &sensitivity, None)?;
+            return self.search(study.ranked(read_scores(&network, &file)), None, head);
         };
         let (found, expected) =
             (Head::new(&network, &samples.data)?.calibration, &file.calibration);
@@ -289,6 +290,7 @@ impl Args {
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
         let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
         let study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
+        let study = study.ranked(read_scores(&network, &file));
         let (compared, dims) = (&file.settings.outputs[..], &network.settings.dims);
         let validated = Validated { compared, dims };
         let preprocessing = file.calibration.preprocessing.as_ref();
@@ -323,10 +325,11 @@ impl Args {
 /// What the result begins with: as measured, but for what flags may still change.
 fn head(file: &artifact::Sensitivity, network: &Network) -> Head {
     let sqnr = network.settings.aggregation.to_string();
+    let cost_table_sha256 = network.settings.cost_table.as_ref().map(|table| table.sha256.clone());
     Head {
         model: artifact::Model { file: network.file.clone(), sha256: network.sha256.clone() },
         calibration: file.calibration.clone(),
-        settings: artifact::Settings { sqnr, ..file.settings.clone() },
+        settings: artifact::Settings { sqnr, cost_table_sha256, ..file.settings.clone() },
     }
 }
 

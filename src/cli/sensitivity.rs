@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use mpq::artifact::Artifact as _;
-use mpq::pipeline::sensitivity_file;
+use anyhow::Context as _;
+use mpq::artifact::{self, Artifact as _};
+use mpq::pipeline::{Head, Scorer, Study, evaluable, input_specs, sensitivity_file};
 use mpq::report;
 
+use crate::cli::flags::{Defaults, MetricArgs, metric_name};
 use crate::cli::phase1::{MeasureArgs, Priced};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
@@ -16,6 +18,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", required = true)]
     calib: Vec<PathBuf>,
 
+    /// Order the list by a metric, not by the SQNR
+    ///
+    /// One of those of `mpq eval`, measured on the calibration samples. It takes a whole pass for each
+    /// measurement and sample, and ranks no finer than one sample's worth; of equals the SQNR decides.
+    #[arg(long, value_name = "METRIC", value_parser = metric_name)]
+    rank_by: Option<String>,
+
+    /// Right answers for --rank-by, as for `mpq eval`
+    #[arg(long, value_name = "PATH", requires = "rank_by")]
+    labels: Option<PathBuf>,
+
     #[command(flatten)]
     output: OutputArgs,
 
@@ -25,12 +38,46 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.open()?;
-    let file = args.measure.run.install(|| {
-        args.measure.measure(&args.calib, Priced::default(), ui, |study, head| {
-            Ok(sensitivity_file(&study, head)?)
-        })
+    let file = args.measure.run.install(|| match &args.rank_by {
+        None => args.measured(None, ui),
+        Some(metric) => args.ranked(metric, ui),
     })?;
     output.write(file.to_json().as_bytes(), ui)?;
     ui.summary(&report::sensitivity(&file));
     Ok(ExitStatus::Success)
+}
+
+impl Args {
+    fn measured(
+        &self,
+        ranking: Option<(&str, &Scorer<'_>)>,
+        ui: &Ui,
+    ) -> anyhow::Result<artifact::Sensitivity> {
+        let file = |study: Study<'_>, mut head: Head| {
+            let Some((metric, scorer)) = ranking else {
+                return Ok(sensitivity_file(&study, head)?);
+            };
+            let scores = study.network.scores(study.encodings, scorer)?;
+            head.settings.rank_by = metric.to_owned();
+            Ok(sensitivity_file(&study.ranked(Some(scores)), head)?)
+        };
+        self.measure.measure(&self.calib, Priced::default(), ui, file)
+    }
+
+    /// Labels that do not fit are to be known before the long work, so the float network comes first.
+    fn ranked(&self, metric: &str, ui: &Ui) -> anyhow::Result<artifact::Sensitivity> {
+        let judged = MetricArgs::one(metric.to_owned(), self.labels.clone());
+        judged.check()?;
+        let MeasureArgs { model, data, quant, run } = &self.measure;
+        let model = model.load()?;
+        let inputs = input_specs(&model.graph);
+        let data = data.open(&self.calib, &inputs, Defaults::CALIBRATION, ui)?;
+        let graph = evaluable(model.graph, quant.outputs())?;
+        judged.with_scorer(&graph, (&data, &inputs), run, ui, |scorer| {
+            let (_, float) = scorer.float().iter().next().context("a metric has a value")?;
+            float
+                .with_context(|| format!("metric `{metric}` has no value for the float network"))?;
+            self.measured(Some((metric, scorer)), ui)
+        })
+    }
 }

@@ -21,6 +21,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::cost::{Metric, Unit};
 use crate::data::csv;
 use crate::graph::patterns::Unit as Computed;
@@ -38,6 +40,8 @@ pub(super) const METRIC: Metric = Metric {
 /// What operators take, as measured by the user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CostTable {
+    /// Over its text.
+    pub sha256: String,
     rows: Vec<Row>,
 }
 
@@ -106,7 +110,8 @@ impl CostTable {
             }
             rows.push((line, row));
         }
-        Ok(CostTable { rows: rows.into_iter().map(|(_, row)| row).collect() })
+        let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(CostTable { sha256, rows: rows.into_iter().map(|(_, row)| row).collect() })
     }
 
     fn find(&self, timed: &Timed, candidate: Candidate) -> Option<f64> {

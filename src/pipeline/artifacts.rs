@@ -2,7 +2,7 @@
 
 use crate::artifact::{
     self, ActivationEncoding, Artifact as _, ListEntry, MeasuredChoice, MeasuredEncodings,
-    MeasuredGroup, Ordered, WeightEncoding,
+    MeasuredGroup, Ordered, RANK_BY_SQNR, WeightEncoding,
 };
 use crate::data::Dataset;
 use crate::graph::{Graph, ValueId};
@@ -43,9 +43,11 @@ impl Head {
                 equalize: false,
                 bias_correction: false,
                 sqnr: settings.aggregation.to_string(),
+                rank_by: RANK_BY_SQNR.to_owned(),
                 outputs: outputs.collect(),
                 strategy: None,
                 probe: None,
+                cost_table_sha256: settings.cost_table.as_ref().map(|table| table.sha256.clone()),
                 engine: settings.engine.to_string(),
                 seed: settings.seed,
                 dims: dims.collect(),
@@ -196,6 +198,7 @@ pub fn sensitivity_file(
                     weight_bits: choice.candidate.weight,
                     activation_bits: choice.candidate.activation,
                     sqnr_db: choice.sqnr_db,
+                    score: choice.score.filter(|score| score.is_finite()),
                     noise_power: powers(&measurement.noise),
                 })
                 .collect(),

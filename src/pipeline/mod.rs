@@ -9,6 +9,7 @@ mod inspect;
 mod judge;
 mod network;
 mod outcome;
+mod rank;
 mod score;
 mod study;
 
@@ -24,5 +25,6 @@ pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };
 pub use outcome::{Searched, search, search_quality};
+pub use rank::read_scores;
 pub use score::{Scorer, Validation};
 pub use study::{Measuring, Study};

@@ -71,7 +71,9 @@ impl<'a> Scorer<'a> {
             kept.push(fits.then_some(values));
         };
         let judge = Judge::new("float", validation.metrics, validation.scratch)?;
+        validation.progress.begin("Metrics", validation.feed.len() as u64);
         scorer.float = scorer.judge(judge, &Changes::default(), &mut keep)?;
+        validation.progress.finish();
         scorer.kept = kept;
         Ok(scorer)
     }
@@ -83,6 +85,20 @@ impl<'a> Scorer<'a> {
 
     /// What the network has with these encodings, by metric; those without a value are left out.
     pub fn score(&self, encodings: &Encodings) -> Result<Vec<(String, f64)>, PipelineError> {
+        let scored = self.score_all(std::slice::from_ref(encodings))?;
+        Ok(scored.into_iter().next().unwrap_or_default())
+    }
+
+    /// The same with each of these encodings.
+    pub fn score_all(&self, all: &[Encodings]) -> Result<Vec<Vec<(String, f64)>>, PipelineError> {
+        let Validation { feed, progress, .. } = self.validation;
+        progress.begin("Metrics", (feed.len() * all.len()) as u64);
+        let scored = all.iter().map(|encodings| self.score_one(encodings)).collect();
+        progress.finish();
+        scored
+    }
+
+    fn score_one(&self, encodings: &Encodings) -> Result<Vec<(String, f64)>, PipelineError> {
         let Validation { graph, metrics, scratch, .. } = self.validation;
         let applied = Applied::of(graph, encodings)?;
         let folder = scratch.join(self.n_scored.fetch_add(1, Ordering::Relaxed).to_string());
@@ -103,9 +119,8 @@ impl<'a> Scorer<'a> {
         changes: &Changes<'_>,
         then: &mut dyn FnMut(Values),
     ) -> Result<Ordered<Option<f64>>, PipelineError> {
-        let Validation { graph, feed, labels, progress, .. } = self.validation;
+        let Validation { graph, feed, labels, .. } = self.validation;
         let exam = Exam { graph, feed, labels };
-        progress.begin("Metrics", feed.len() as u64);
         let passes: Vec<usize> = (0..feed.len()).collect();
         for block in passes.chunks(4 * rayon::current_num_threads()) {
             let runs: Vec<(Values, Option<Values>)> =
@@ -122,7 +137,6 @@ impl<'a> Scorer<'a> {
                 then(values);
             }
         }
-        progress.finish();
         judge.values()
     }
 

@@ -194,7 +194,7 @@ impl<'a> Study<'a> {
         let aggregation = network.settings.aggregation;
         let choice = |measurement: &crate::sensitivity::Measurement| {
             let sqnr_db = sensitivity.sqnr_db(&measurement.noise, aggregation);
-            Ok(Choice { candidate: measurement.candidate, sqnr_db: sqnr_db? })
+            Ok(Choice { candidate: measurement.candidate, sqnr_db: sqnr_db?, score: None })
         };
         let group = |group: &Vec<crate::sensitivity::Measurement>| {
             group.iter().map(choice).collect::<Result<Vec<Choice>, _>>()
@@ -210,6 +210,15 @@ impl<'a> Study<'a> {
             scorer: None,
             measured: RefCell::default(),
         })
+    }
+
+    /// The same with a list in the order of scores, by group and choice, in place of SQNRs.
+    pub fn ranked(mut self, scores: Option<Vec<Vec<f64>>>) -> Study<'a> {
+        for (choices, scores) in self.choices.iter_mut().zip(scores.into_iter().flatten()) {
+            let choices = choices.iter_mut().zip(scores);
+            choices.for_each(|(choice, score)| choice.score = Some(score));
+        }
+        self
     }
 
     /// The same, where everything that is measured is scored as well.

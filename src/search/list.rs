@@ -13,6 +13,8 @@ pub struct Entry {
     pub candidate: Candidate,
     /// `None` is no noise at all.
     pub sqnr_db: Option<f64>,
+    /// What ranks it before the SQNR does, where there is such a thing.
+    pub score: Option<f64>,
     /// Against the group's most precise choice.
     pub bops_saved: f64,
 }
@@ -33,6 +35,7 @@ pub fn list(problem: &dyn Problem) -> Result<Vec<Entry>, SearchError> {
             choice: index,
             candidate: choice.candidate,
             sqnr_db: choice.sqnr_db,
+            score: choice.score,
             bops_saved: bops(&start) - bops(&start.with(group, index)),
         }));
     }
@@ -40,24 +43,29 @@ pub fn list(problem: &dyn Problem) -> Result<Vec<Entry>, SearchError> {
     Ok(entries)
 }
 
-/// Descending by SQNR, sum of bits, BOPs saved; then in model order.
+/// Descending by score where there is one, SQNR, sum of bits, BOPs saved; then in model order.
 ///
-/// What has no noise comes first; a NaN counts as minus infinity.
+/// What has no noise comes before all of its score; a NaN counts as minus infinity.
 pub fn sort(entries: &mut [Entry]) {
     entries.sort_by(|a, b| {
-        descending(sqnr(a), sqnr(b))
+        descending(score(a), score(b))
+            .then(descending(sqnr(a), sqnr(b)))
             .then(b.candidate.sum().cmp(&a.candidate.sum()))
             .then(descending(a.bops_saved, b.bops_saved))
             .then((a.group, a.choice).cmp(&(b.group, b.choice)))
     });
 }
 
+fn score(entry: &Entry) -> f64 {
+    or_least(entry.score.unwrap_or(0.))
+}
+
 fn sqnr(entry: &Entry) -> f64 {
-    match entry.sqnr_db {
-        None => f64::INFINITY,
-        Some(sqnr_db) if sqnr_db.is_nan() => f64::NEG_INFINITY,
-        Some(sqnr_db) => sqnr_db,
-    }
+    or_least(entry.sqnr_db.unwrap_or(f64::INFINITY))
+}
+
+fn or_least(x: f64) -> f64 {
+    if x.is_nan() { f64::NEG_INFINITY } else { x }
 }
 
 /// Adding 0 makes 0 and -0 equal.
@@ -83,6 +91,15 @@ mod tests {
             group(10, 1, &[("W8A16", f64::NEG_INFINITY)]),
         ]);
         assert_eq!(listed(&toy), ["1 A16", "0 W8A16", "1 A8", "0 W8A8", "2 W8A16", "0 W4A8"]);
+    }
+
+    #[test]
+    fn a_score_goes_before_the_sqnr() {
+        let choices = &[("W8A16", 60.), ("W8A8", 40.), ("W4A8", 20.)];
+        let mut toy = Toy::new(vec![group(10, 1, choices), group(10, 1, choices)]);
+        toy.score(0, &[0.9, 0.8, 0.8]);
+        toy.score(1, &[0.8, f64::NAN, 0.95]);
+        assert_eq!(listed(&toy), ["1 W4A8", "0 W8A16", "1 W8A16", "0 W8A8", "0 W4A8", "1 W8A8"]);
     }
 
     #[test]

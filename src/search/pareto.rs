@@ -81,7 +81,7 @@ mod tests {
             pairs.extend((0..choices.len()).map(|choice| (group, choice)));
         }
         let rank = |&(group, choice): &(usize, usize)| {
-            let Choice { candidate, sqnr_db } = choices[group][choice];
+            let Choice { candidate, sqnr_db, .. } = choices[group][choice];
             let saved = toy.bops(&naive_start(toy)) - toy.bops(&replaced(toy, group, choice));
             (sqnr_db.unwrap_or(1e9), candidate.sum(), saved)
         };

@@ -49,6 +49,8 @@ pub struct Choice {
     pub candidate: Candidate,
     /// With everything else in float; `None` is no noise at all.
     pub sqnr_db: Option<f64>,
+    /// What the list is ranked by in place of the SQNR, more being better; `None` if it is not.
+    pub score: Option<f64>,
 }
 
 /// For every group, in model order, the index of its choice.

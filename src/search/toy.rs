@@ -25,6 +25,7 @@ pub(super) fn group(macs: u32, weight_elements: u32, choices: &[(&str, f64)]) ->
     let choice = |&(candidate, sqnr_db): &(&str, f64)| Choice {
         candidate: candidate.parse().unwrap(),
         sqnr_db: (sqnr_db != f64::INFINITY).then_some(sqnr_db),
+        score: None,
     };
     Group { macs, weight_elements, choices: choices.iter().map(choice).collect() }
 }
@@ -40,6 +41,12 @@ const CANDIDATES: &[&[&str]] = &[
 ];
 
 impl Toy {
+    /// Ranks the choices of a group.
+    pub(super) fn score(&mut self, group: usize, scores: &[f64]) {
+        let choices = self.choices[group].iter_mut().zip(scores);
+        choices.for_each(|(choice, &score)| choice.score = Some(score));
+    }
+
     pub(super) fn new(groups: Vec<Group>) -> Toy {
         Toy {
             macs: groups.iter().map(|group| group.macs).collect(),

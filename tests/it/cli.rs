@@ -9,5 +9,6 @@ mod eval;
 mod goals;
 mod like;
 mod output;
+mod ranked;
 mod search;
 mod targets;

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
-use mpq::data::{LabelKind, Labels};
+use mpq::data::{Dataset, Feed, InputSpec, LabelKind, Labels};
+use mpq::graph::Graph;
 use mpq::metric::{self, MetricError, Reference};
+use mpq::pipeline::{Scorer, Validation};
 
 use crate::cli::scratch::Scratch;
+use crate::cli::{RunArgs, Ui};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct MetricArgs {
@@ -32,7 +35,7 @@ pub(in crate::cli) struct MetricArgs {
     metrics: Vec<String>,
 }
 
-fn metric_name(text: &str) -> Result<String, MetricError> {
+pub(in crate::cli) fn metric_name(text: &str) -> Result<String, MetricError> {
     metric::create(text, Path::new("")).map(|_| text.to_owned())
 }
 
@@ -98,6 +101,38 @@ impl MetricArgs {
             kind = kind.or(label_kind(metric::find(&text)?.0.reference));
         }
         Ok(kind.map(|kind| Labels::open(path, kind)).transpose()?)
+    }
+
+    /// One metric, and the labels that it compares with.
+    pub(in crate::cli) fn one(metric: String, labels: Option<PathBuf>) -> MetricArgs {
+        MetricArgs { labels, metrics: vec![metric] }
+    }
+
+    /// Scores the float network, then does the rest.
+    pub(in crate::cli) fn with_scorer<T>(
+        &self,
+        graph: &Graph,
+        (data, inputs): (&Dataset, &[InputSpec]),
+        run: &RunArgs,
+        ui: &Ui,
+        then: impl FnOnce(&Scorer<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (labels, scratch) = (self.open_labels()?, self.scratch()?);
+        let engine = run.start_engine(graph);
+        let memory_bytes = run.resources().memory_bytes / 8;
+        data.hold(memory_bytes);
+        let (feed, metrics) = (Feed::new(data, inputs), self.metrics());
+        let scorer = Scorer::new(Validation {
+            graph,
+            engine: &*engine,
+            feed: &feed,
+            labels: labels.as_ref(),
+            metrics: &metrics,
+            scratch: scratch.as_ref().map_or(Path::new(""), Scratch::path),
+            memory_bytes,
+            progress: ui,
+        })?;
+        then(&scorer)
     }
 
     /// A folder for metrics that put files into one.

@@ -7,7 +7,7 @@ mod quant;
 mod run;
 
 pub(super) use data::{DataArgs, Defaults};
-pub(super) use metric::MetricArgs;
+pub(super) use metric::{MetricArgs, metric_name};
 pub(super) use model::ModelArgs;
 pub(super) use quant::{ChoiceArgs, QuantArgs};
 pub(super) use run::RunArgs;

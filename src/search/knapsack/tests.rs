@@ -20,6 +20,7 @@ impl Table {
         let choice = |(row, candidate): (&[f64; 3], &&str)| Choice {
             candidate: candidate.parse().unwrap(),
             sqnr_db: (row[2] != f64::INFINITY).then_some(row[2]),
+            score: None,
         };
         let choices = rows.iter().map(|rows| rows.iter().zip(CANDIDATES).map(choice).collect());
         let choices = choices.collect();
