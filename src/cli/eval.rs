@@ -169,7 +169,8 @@ impl Subject<'_> {
         let applied = Applied::new(&graph, config);
         let applied =
             applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;
-        let aggregation = config.settings.sqnr.parse()?;
+        let earlier = config.settings.sqnr.parse()?;
+        let aggregation = self.args.measure.quant.sqnr.unwrap_or(earlier);
         self.evaluate(&graph, &*engine, Some(&applied.changes()), outputs, aggregation)
     }
 

@@ -13,7 +13,7 @@ use crate::quant::{Calibration, Candidate, Encodings, Group, Simulator, calibrat
 use crate::search::{
     Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
 };
-use crate::sensitivity::{Measurer, Powers, Sensitivity, Setup};
+use crate::sensitivity::{Floats, Measurer, Powers, Sensitivity, Setup};
 
 /// What Phase 1 came to, with what Phase 2 needs.
 pub struct Study<'a> {
@@ -24,6 +24,8 @@ pub struct Study<'a> {
     choices: Vec<Vec<Choice>>,
     measuring: Option<Measuring<'a>>,
     scorer: Option<&'a Scorer<'a>>,
+    /// What whole configurations are compared with.
+    floats: Option<Floats>,
     /// What was measured so far: strategies and the result ask for the same configurations.
     measured: RefCell<BTreeMap<Configuration, Quality>>,
 }
@@ -105,6 +107,7 @@ impl Network {
             outputs: &self.outputs,
             block: self.block(measuring.resources)?,
             cone_macs: self.cone_macs(),
+            floats: None,
         })
     }
 
@@ -207,6 +210,10 @@ impl<'a> Study<'a> {
             costs: network.cost_model()?,
             choices: choices.map_err(PipelineError::Sqnr)?,
             measuring,
+            floats: measuring.map(|measuring| {
+                let room_bytes = network.spare_bytes(measuring.resources) / 4;
+                Floats::new(measuring.feed.len(), room_bytes)
+            }),
             scorer: None,
             measured: RefCell::default(),
         })
@@ -290,7 +297,7 @@ impl<'a> Study<'a> {
         }
         let candidates: Vec<Vec<Candidate>> =
             new.iter().map(|configuration| self.candidates(configuration)).collect();
-        let measurer = Measurer::new(self.network.setup(measuring)?);
+        let measurer = self.measurer(measuring)?;
         let (_, noises) = measurer
             .configurations(&candidates, phase, measuring.progress)
             .map_err(PipelineError::Measure)?;
@@ -299,6 +306,11 @@ impl<'a> Study<'a> {
             self.measured.borrow_mut().insert(configuration, quality);
         }
         Ok(())
+    }
+
+    fn measurer(&self, measuring: &Measuring<'a>) -> Result<Measurer<'_>, PipelineError> {
+        let setup = self.network.setup(measuring)?;
+        Ok(Measurer::new(Setup { floats: self.floats.as_ref(), ..setup }))
     }
 
     /// What a configuration that was measured before came to.

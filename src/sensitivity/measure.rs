@@ -1,5 +1,6 @@
 //! Running the measurements: one float pass a sample, then every choice from there.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,7 @@ use crate::graph::ValueId;
 use crate::kernels::sum_squares;
 use crate::progress::Progress;
 use crate::quant::{Bits, Candidate, Groups, Simulator};
-use crate::sensitivity::{Measurement, Powers, Sensitivity};
+use crate::sensitivity::{Floats, Measurement, Powers, Sensitivity};
 use crate::tensor::Tensor;
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ pub struct Setup<'a> {
     pub block: usize,
     /// For every group the multiply-accumulates of all that depends on it.
     pub cone_macs: Vec<u64>,
+    /// What float passes put out, where that is kept from one measurement to the next.
+    pub floats: Option<&'a Floats>,
 }
 
 /// One thing to measure: these groups at these candidates, the rest in float.
@@ -190,7 +193,7 @@ impl<'a> Measurer<'a> {
         progress: &dyn Progress,
     ) -> Result<Vec<Measured>, MeasureError> {
         let one = |&pass: &usize| {
-            let float = self.pass(pass, &Changes::default(), Keep::Outputs, progress)?;
+            let float = self.float(pass, progress)?;
             let mut noises = Vec::with_capacity(work.to_run.len());
             let mut before: Option<Values> = None;
             for (index, changes) in work.to_run.iter().enumerate() {
@@ -213,6 +216,20 @@ impl<'a> Measurer<'a> {
             Ok((self.signal(pass, &float)?, noises))
         };
         passes.par_iter().map(one).collect()
+    }
+
+    /// What the float network puts out.
+    fn float(&self, pass: usize, progress: &dyn Progress) -> Result<Cow<'_, Values>, MeasureError> {
+        let Setup { floats, outputs, .. } = self.setup;
+        if let Some(kept) = floats.and_then(|floats| floats.kept(pass)) {
+            progress.advance(1);
+            return Ok(Cow::Borrowed(kept));
+        }
+        let values = self.pass(pass, &Changes::default(), Keep::Outputs, progress)?;
+        Ok(match floats {
+            Some(floats) => floats.keep(pass, values, outputs),
+            None => Cow::Owned(values),
+        })
     }
 
     /// `None` if nothing changes: then there is no noise, and nothing to run.

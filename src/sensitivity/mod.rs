@@ -4,8 +4,10 @@
 //! outputs of the same sample. The signal power of every sample is kept once and the noise power of
 //! every sample for every measurement, so that any aggregate can be formed later.
 
+mod floats;
 mod measure;
 
+pub use floats::Floats;
 pub use measure::{MeasureError, Measurer, Setup};
 
 use crate::metric::sqnr::{self, Aggregation, SqnrError};

@@ -96,7 +96,7 @@ pub(in crate::cli) struct QuantArgs {
 
     /// SQNR over samples: pooled, mean or db [default: pooled]
     #[arg(long, value_name = "HOW")]
-    sqnr: Option<Aggregation>,
+    pub(in crate::cli) sqnr: Option<Aggregation>,
 
     /// Tensors to compare, by commas [default: float outputs]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
