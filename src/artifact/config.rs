@@ -25,6 +25,8 @@ pub struct Config {
     /// Index into `curve`; `None` where the configuration is not on it.
     pub chosen_point: Option<u64>,
     pub groups: Vec<Group>,
+    /// Where activations of different widths meet, in model order.
+    pub conversions: Vec<Conversion>,
     pub encodings: Encodings,
 }
 
@@ -104,6 +106,19 @@ pub struct Quality {
     pub predicted_sqnr_db: Option<f64>,
     /// By name, such as `top1`.
     pub metrics: Ordered<f64>,
+}
+
+/// An operator whose output has another width than what it reads first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conversion {
+    /// The operator; where several are computed as one, the first of them.
+    pub node: String,
+    /// Activations.
+    pub reads: String,
+    pub makes: String,
+    pub from_bits: Bits,
+    pub to_bits: Bits,
 }
 
 /// A uniform configuration, to compare with.
@@ -215,6 +230,7 @@ mod tests {
         r#""nodes":[],"activations":["y"],"weights":[],"#,
         r#""weight_elements":0,"macs":0,"sqnr_db":{"A16":null,"A8":37.0},"#,
         r#""pinned":false,"tied_by":[]}],"#,
+        r#""conversions":[{"node":"conv1","reads":"x","makes":"y","from_bits":8,"to_bits":16}],"#,
         r#""encodings":{"activations":{"x":{"bits":8,"signed":false,"symmetric":false,"#,
         r#""min":-2.1179,"max":2.64,"scale":0.018659,"zero_point":114}},"#,
         r#""weights":{"conv1.weight":{"bits":8,"signed":true,"symmetric":true,"narrow":false,"#,

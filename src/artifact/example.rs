@@ -1,8 +1,8 @@
 //! One file of each kind, for tests: the examples of the format's description.
 
 use crate::artifact::{
-    Achieved, ActivationEncoding, Artifact as _, Baseline, Calibration, Config, CurvePoint,
-    Encodings, Eval, EvalData, Flip, Goal, Group, ListEntry, Measured, MeasuredChoice,
+    Achieved, ActivationEncoding, Artifact as _, Baseline, Calibration, Config, Conversion,
+    CurvePoint, Encodings, Eval, EvalData, Flip, Goal, Group, ListEntry, Measured, MeasuredChoice,
     MeasuredEncodings, MeasuredGroup, Model, Ordered, PointCost, Quality, RangeMethods, Requested,
     Rounding, Sensitivity, Settings, TotalCost, WeightEncoding,
 };
@@ -193,6 +193,13 @@ pub(crate) fn config() -> Config {
         curve: curve(),
         chosen_point: Some(1),
         groups: groups(),
+        conversions: vec![Conversion {
+            node: "conv1".to_owned(),
+            reads: "x".to_owned(),
+            makes: "y".to_owned(),
+            from_bits: Bits::new(8).unwrap(),
+            to_bits: Bits::new(16).unwrap(),
+        }],
         encodings: Encodings {
             activations: [("x", activation_encoding())].into_iter().collect(),
             weights: [("conv1.weight", weight_encoding())].into_iter().collect(),

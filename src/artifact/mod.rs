@@ -24,8 +24,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use config::{
-    Achieved, Baseline, Config, CurvePoint, Flip, Goal, Group, Measured, PointCost, Quality,
-    Requested, TotalCost,
+    Achieved, Baseline, Config, Conversion, CurvePoint, Flip, Goal, Group, Measured, PointCost,
+    Quality, Requested, TotalCost,
 };
 pub use difference::{
     Change, ConfigDifference, DifferenceError, ListDifference, Moved, candidate_changes,

@@ -1,9 +1,10 @@
 //! A search from Phase 1's result to the `config` file.
 
 use crate::artifact::{self, Artifact as _, Config, Ordered};
-use crate::cost::Cost;
+use crate::cost::{Cost, Seam};
 use crate::pipeline::artifacts::{self, Head};
 use crate::pipeline::{PipelineError, Study};
+use crate::quant::Bits;
 use crate::search::{
     Amount, Answer, Budget, Configuration, CostMetric, Costs, Goal, Least, Missed, Outcome, Point,
     Probe, Probed, Problem as _, Quality, QualityGoal, Strategy, Tried, probe,
@@ -117,6 +118,7 @@ impl Writer<'_, '_> {
             curve: self.curve(),
             chosen_point: point.map(|point| point as u64),
             groups: self.groups(configuration),
+            conversions: self.conversions(configuration),
             encodings: artifacts::encodings(
                 self.study.network,
                 self.study.encodings,
@@ -219,6 +221,20 @@ impl Writer<'_, '_> {
             }
         };
         curve.points.iter().map(write).collect()
+    }
+
+    fn conversions(&self, configuration: &Configuration) -> Vec<artifact::Conversion> {
+        let graph = &self.study.network.graph;
+        let name = |id| graph.value_name(id).to_owned();
+        let places = self.study.costs.conversion_places(&self.study.candidates(configuration));
+        let place = |(seam, [from_bits, to_bits]): (Seam, [Bits; 2])| artifact::Conversion {
+            node: graph.node(seam.node).name.clone(),
+            reads: name(seam.reads),
+            makes: name(seam.makes),
+            from_bits,
+            to_bits,
+        };
+        places.into_iter().map(place).collect()
     }
 
     fn groups(&self, configuration: &Configuration) -> Vec<artifact::Group> {

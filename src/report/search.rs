@@ -67,9 +67,24 @@ pub fn search(config: &Config, tried: &[Tried]) -> String {
         goal(config),
         plural(config.groups.len() as u64, "group"),
         choices(config),
-        plural(config.cost.conversions, "conversion"),
+        conversions(config),
         achieved(config)
     )
+}
+
+/// Conversions that are told by place.
+const SHOWN: usize = 4;
+
+/// How many there are, and where.
+fn conversions(config: &Config) -> String {
+    let number = plural(config.cost.conversions, "conversion");
+    let nodes = config.conversions.iter().take(SHOWN).map(|place| place.node.as_str());
+    let nodes = nodes.collect::<Vec<_>>().join(", ");
+    match config.conversions.len() {
+        0 => number,
+        n if n <= SHOWN => format!("{number}: at {nodes}"),
+        n => format!("{number}: at {nodes} and {} more", n - SHOWN),
+    }
 }
 
 /// A line for each budget that neither the table nor the count of conversions tells of.
@@ -166,6 +181,7 @@ mod tests {
             {"candidate":"W8A8","within_budgets":WITHIN,"cost":{"bops":64000,"relative_bops":0.5,"weight_bytes":2000},
              "quality":{"sqnr_db":W8A8_DB,"predicted_sqnr_db":29.0,"metrics":{}}}],
         "curve":[],"chosen_point":null,
+        "conversions":[{"node":"conv1","reads":"x","makes":"y","from_bits":8,"to_bits":16}],
         "groups":[{"id":"x","candidate":"W8A8","weight_bits":8,"activation_bits":8,"nodes":[],
             "activations":["x"],"weights":[],"weight_elements":9,"macs":500,"sqnr_db":{},
             "pinned":false,"tied_by":[]}],
@@ -181,7 +197,7 @@ mod tests {
             W8A8   0.500    1.000  1.95 KiB  29.50 dB   29.00 dB
             mpq    0.500    1.000  1.46 KiB  31.00 dB   31.50 dB
             1 group: 1 at W8A8
-            1 conversion"#]]
+            1 conversion: at conv1"#]]
         .assert_eq(&search(&config(BOPS, true, "29.5"), &[]));
     }
 
@@ -218,7 +234,7 @@ mod tests {
         let lines = search(&config, &[]);
         let (_, lines) = lines.split_once("1 conversion").unwrap();
         expect![[r#"
-
+            : at conv1
             a16=0.25, budget a16=0.5
             activations=0.5, budget activations=0.75
             activations=2KiB, budget activations=64KiB"#]]

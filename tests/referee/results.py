@@ -7,6 +7,9 @@ from the validation set. Of the ViT the first 100 validation images count.
 Every budget is a search on the same sensitivities. Columns after the uniform ones are budgets in
 BOPs relative to uniform W8A16.
 
+With several strategies a network has a row for each, and one for what the last is ahead of the first:
+dB on the samples that searches measure with, and on the validation samples.
+
 Finished cells are kept in `target/results` and taken from there as long as the binary is the
 same, so a run that was stopped goes on where it was.
 """
@@ -92,25 +95,41 @@ class Results:
             key, lambda: self.evaluated(network, "--uniform", candidate, *calib)
         )
 
-    def mixed(self, network: Network, budget: str) -> dict:
-        key = [network.name, budget, self.options.strategy, *self.settings]
-        return self.kept.get(key, lambda: self.searched(network, budget))
+    def mixed(self, network: Network, strategy: str) -> list[dict]:
+        def cell(budget: str) -> dict:
+            key = [network.name, budget, strategy, *self.settings]
+            return self.kept.get(key, lambda: self.searched(network, budget, strategy))
 
-    def searched(self, network: Network, budget: str) -> dict:
-        config = self.options.work / f"{network.name}_{budget}_{self.options.strategy}.json"
+        return [cell(budget) for budget in BUDGETS]
+
+    def searched(self, network: Network, budget: str, strategy: str) -> dict:
+        config = self.options.work / f"{network.name}_{budget}_{strategy}.json"
         measured = ["--sensitivity", self.sensitivities(network), *self.calib(network)]
-        goal = ["--budget", budget, "--strategy", self.options.strategy]
+        goal = ["--budget", budget, "--strategy", strategy]
         self.mpq("search", network, *measured, *goal, "-o", config)
-        cost = json.loads(config.read_text())["cost"]
+        file = json.loads(config.read_text())
         found = self.evaluated(network, "--config", config)
-        return found | {"relative_bops": cost["relative_bops"]}
+        cost, quality = file["cost"], file["quality"]
+        measured = {"relative_bops": cost["relative_bops"], "calib_sqnr_db": quality["sqnr_db"]}
+        return found | measured
 
-    def row(self, network: Network) -> str:
-        uniform = [self.uniform(network, candidate) for candidate in UNIFORM]
-        mixed = [self.mixed(network, budget) for budget in BUDGETS]
-        cells = [percent(uniform[0]["float"])]
-        cells += [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in uniform + mixed]
-        return f"| {network.name} | {' | '.join(cells)} |"
+    def rows(self, network: Network) -> list[list[str]]:
+        strategies = self.options.strategy.split(",")
+        mixed = [self.mixed(network, strategy) for strategy in strategies]
+        if len(strategies) == 1:
+            uniform = [self.uniform(network, candidate) for candidate in UNIFORM]
+            float_accuracy = percent(uniform[0]["float"])
+            return [[network.name, float_accuracy, *map(both, uniform), *map(both, mixed[0])]]
+        rows = [[network.name, name, *map(both, row)] for name, row in zip(strategies, mixed)]
+        ahead = [
+            " / ".join(f"{last[key] - first[key]:+.1f}" for key in ("calib_sqnr_db", "sqnr_db"))
+            for first, last in zip(mixed[0], mixed[-1])
+        ]
+        return [*rows, [network.name, f"{strategies[-1]} ahead of {strategies[0]}, dB", *ahead]]
+
+
+def both(cell: dict) -> str:
+    return f"{percent(cell['accuracy'])} / {decibels(cell)}"
 
 
 def percent(fraction: float) -> str:
@@ -125,18 +144,22 @@ def decibels(cell: dict) -> str:
 def main() -> None:
     options = mpq.parser(__doc__.splitlines()[0])
     mpq.add_data_options(options)
-    options.add_argument("--strategy", default="pareto", help="how to search [default: pareto]")
+    options.add_argument("--strategy", default="pareto", help="how to search, by commas [default: pareto]")
     options.add_argument("--range", default="mse", help="of weights and activations [default: mse]")
     options.add_argument(
         "--work", type=Path, default=mpq.ROOT / "target" / "results",
         help="where finished cells, sensitivities and configurations are kept",
     )
     results = Results(options.parse_args())
-    columns = ["network", "float", *UNIFORM, *BUDGETS]
+    if "," in results.options.strategy:
+        columns = ["network", "strategy", *BUDGETS]
+    else:
+        columns = ["network", "float", *UNIFORM, *BUDGETS]
     print(f"| {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * (len(columns) - 1)}|")
     for network in named(results.options.networks):
-        print(results.row(network), flush=True)
+        for row in results.rows(network):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ fn data_on_stdout_and_the_summary_on_stderr() {
         W4A8   0.250    0.500  31.8 KiB  ***** dB   ***** dB
         mpq    0.572    1.145  54.8 KiB  ***** dB   ***** dB
         35 groups: 5 at W8A16, 16 at W8A8, 8 at W4A8, 6 at A8
-        3 conversions
+        3 conversions: at block1.depthwise, block1.project, block2.project
         next: mpq eval examples/digits/model.onnx --config CONFIG --data PATH --labels FILE
     "#]]
     .assert_eq(&without_decibels(&ran.stderr));
@@ -180,7 +180,10 @@ fn every_budget_is_met_by_every_strategy() {
                 continue;
             }
             assert_eq!(ran.code, 0, "{strategy} {budgets:?}: {}", ran.stderr);
-            let goal = config(&sandbox)["goal"].clone();
+            let config = config(&sandbox);
+            let places = config["conversions"].as_array().unwrap().len();
+            assert_eq!(config["cost"]["conversions"], places);
+            let goal = config["goal"].clone();
             for index in 0..budgets.len() {
                 let [requested, achieved] =
                     ["requested", "achieved"].map(|key| goal[key][index].clone());
