@@ -52,6 +52,7 @@ pub mod artifact;
 pub mod cost;
 pub mod data;
 pub mod exec;
+pub mod export;
 pub mod graph;
 pub mod kernels;
 pub mod metric;

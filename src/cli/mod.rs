@@ -4,6 +4,7 @@ mod compare;
 mod completions;
 mod error;
 mod eval;
+mod export;
 mod flags;
 mod goal;
 mod inspect;
@@ -41,6 +42,7 @@ enum Command {
     Search(search::Args),
     Sensitivity(sensitivity::Args),
     Eval(eval::Args),
+    Export(export::Args),
     Inspect(inspect::Args),
     Run(run::Args),
     Compare(compare::Args),
@@ -87,6 +89,7 @@ impl Command {
             Command::Search(args) => search::run(args, ui),
             Command::Sensitivity(args) => sensitivity::run(args, ui),
             Command::Eval(args) => eval::run(args, ui),
+            Command::Export(args) => export::run(args, ui),
             Command::Inspect(args) => inspect::run(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Compare(args) => compare::run(args, ui),

@@ -169,7 +169,7 @@ impl Builder {
 }
 
 /// Depth-first from every node in the given order, so a sorted list stays as it is.
-fn sorted(nodes: Vec<Node>, n_values: usize) -> Result<Vec<Node>, BuildError> {
+pub(super) fn sorted(nodes: Vec<Node>, n_values: usize) -> Result<Vec<Node>, BuildError> {
     let mut producers = vec![None; n_values];
     for (index, node) in nodes.iter().enumerate() {
         for output in node.present_outputs() {

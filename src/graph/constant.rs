@@ -28,6 +28,11 @@ impl Constant {
         &self.ty
     }
 
+    /// Whether it is a clone of another, not only equal.
+    pub fn is_same(&self, other: &Constant) -> bool {
+        Arc::ptr_eq(&self.lazy, &other.lazy)
+    }
+
     pub fn tensor(&self) -> &Tensor {
         self.lazy.tensor.get_or_init(|| {
             let decode = self.lazy.decode.as_ref().expect("undecoded constants can be decoded");

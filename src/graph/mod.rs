@@ -10,6 +10,7 @@ mod constant;
 mod infer;
 mod inline;
 pub mod patterns;
+mod rewrite;
 mod simplify;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,7 +22,8 @@ pub use body::Body;
 pub use build::{BodySpec, BuildError, Builder, NodeSpec};
 pub use constant::Constant;
 pub use infer::{NodeError, Types, infer};
-pub use simplify::simplify;
+pub use rewrite::{NewNode, Rewrite};
+pub use simplify::{drop_dead_nodes, simplify};
 
 use crate::ops::{AttrValue, Operator};
 use crate::tensor::DType;

@@ -88,7 +88,8 @@ fn replace_reads(graph: &mut Graph, from: ValueId, to: ValueId) {
     inputs.filter(|input| **input == Some(from)).for_each(|input| *input = Some(to));
 }
 
-fn drop_dead_nodes(graph: &mut Graph) {
+/// Drops what no output needs.
+pub fn drop_dead_nodes(graph: &mut Graph) {
     let mut is_live = vec![false; graph.values.len()];
     graph.outputs.iter().for_each(|output| is_live[output.index()] = true);
     let mut keep = vec![false; graph.nodes.len()];

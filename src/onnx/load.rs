@@ -8,6 +8,7 @@ use crate::onnx::error::{InputProblem, LoadError};
 use crate::onnx::external::External;
 use crate::onnx::file::read_model;
 use crate::onnx::frame::{Frame, FunctionId, functions};
+use crate::onnx::origin::Origin;
 use crate::onnx::proto::tensor_shape_proto::dimension::Value as DimValue;
 use crate::onnx::proto::type_proto::Value as TypeValue;
 use crate::onnx::proto::{
@@ -31,6 +32,8 @@ pub struct Model {
     pub file: String,
     /// Of the default domain.
     pub opset: u16,
+    /// What a file made from this one takes over.
+    pub origin: Origin,
 }
 
 /// Loads a model that is to run.
@@ -76,6 +79,7 @@ pub fn load_lenient(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model
         sha256: external.sha256(&bytes),
         file: path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
         opset: opsets.get("").copied().unwrap_or(NEWEST_OPSET),
+        origin: Origin::new(&proto),
     })
 }
 

@@ -10,11 +10,14 @@ mod frame;
 mod lazy;
 mod load;
 mod nodes;
+mod origin;
 mod packed;
 mod pb;
 #[doc(hidden)]
 pub mod proto;
+mod save;
 mod sparse;
+mod spelling;
 mod tensor;
 mod upgrade;
 
@@ -22,6 +25,9 @@ pub use error::{InputProblem, LoadError};
 pub use external::ExternalError;
 pub use file::FileError;
 pub use load::{Model, load, load_lenient};
+pub use origin::Origin;
 pub use pb::{PbError, read_pb, write_pb};
+pub use save::{SaveError, model_bytes};
 pub use sparse::SparseError;
+pub use spelling::SpellingError;
 pub use tensor::TensorError;

@@ -104,10 +104,10 @@ fn whole_power(attrs: &mut BTreeMap<String, AttrValue>) -> Result<(), OpError> {
 }
 
 /// In opsets below `below`, these attributes were what is now an input.
-struct Upgrade {
-    op_types: &'static [&'static str],
-    below: u16,
-    attrs: &'static [(&'static str, usize, Reader)],
+pub(super) struct Upgrade {
+    pub(super) op_types: &'static [&'static str],
+    pub(super) below: u16,
+    pub(super) attrs: &'static [(&'static str, usize, Reader)],
 }
 
 impl Upgrade {
@@ -125,9 +125,9 @@ impl Upgrade {
 }
 
 /// Makes a constant of an attribute; `None` if it says the same as leaving the input out.
-type Reader = fn(&str, &AttrValue) -> Result<Option<Tensor>, OpError>;
+pub(super) type Reader = fn(&str, &AttrValue) -> Result<Option<Tensor>, OpError>;
 
-const UPGRADES: &[Upgrade] = &[
+pub(super) const UPGRADES: &[Upgrade] = &[
     Upgrade {
         op_types: &[
             "ReduceL1",

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod check;
+mod configured;
 mod error;
 mod evaluate;
 mod exam;
@@ -15,6 +16,7 @@ mod study;
 
 pub use artifacts::{Head, read_sensitivity, sensitivity_file};
 pub use check::{CheckError, Checked, Difference, Spot, Tolerance, check, compare};
+pub use configured::Configured;
 pub use error::PipelineError;
 pub use evaluate::{Applied, Evaluated, Evaluation};
 pub use inspect::{

@@ -108,6 +108,20 @@ impl Encoding {
         kernels::fake_quantize(x, self.scales[0], self.zero_points[0], q_min, q_max);
     }
 
+    /// The integers that a float32 tensor is rounded to, in its order; NaN becomes the zero point.
+    pub fn quantize(&self, x: &Tensor) -> Vec<i32> {
+        let (q_min, q_max) = self.scheme.limits(self.bits);
+        let inner: usize = self.axis.map_or(x.len(), |axis| x.shape()[axis + 1..].iter().product());
+        let integer = |(index, &x): (usize, &f32)| {
+            let channel = index / inner.max(1) % self.scales.len();
+            let q = f64::from((x / self.scales[channel]).round_ties_even());
+            let q = if q.is_nan() { 0. } else { q };
+            let shifted = q + f64::from(self.zero_points[channel]);
+            shifted.clamp(f64::from(q_min), f64::from(q_max)) as i32
+        };
+        x.slice::<f32>().iter().enumerate().map(integer).collect()
+    }
+
     /// Rounds a float32 tensor to the grid. NaN stays NaN, infinities saturate.
     pub fn fake_quantize(&self, x: &mut Tensor) {
         let (q_min, q_max) = self.scheme.limits(self.bits);
@@ -201,6 +215,23 @@ mod tests {
                     assert_eq!(quantized(&e, &[0.]), [0.]);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn integers_are_those_that_rounding_goes_through() {
+        for scheme in [Scheme::UNSIGNED, Scheme::SYMMETRIC] {
+            let ranges = [Range::new(-0.7, 0.9), Range::new(-2., 0.3)];
+            let e = Encoding::new(bits(5), scheme, Some(1), &ranges);
+            let x: Vec<f32> = (0..200).map(|i| 0.021 * (i as f32 - 100.)).collect();
+            let x = Tensor::from_vec(&[10, 2, 10], x);
+            let mut rounded = x.clone();
+            e.fake_quantize(&mut rounded);
+            let back = e.quantize(&x).into_iter().enumerate().map(|(index, q)| {
+                let channel = index / 10 % 2;
+                (q - e.zero_points[channel]) as f32 * e.scales[channel]
+            });
+            assert_eq!(back.collect::<Vec<_>>(), rounded.slice::<f32>());
         }
     }
 

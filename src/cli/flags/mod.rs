@@ -9,7 +9,7 @@ mod run;
 pub(super) use data::{DataArgs, Defaults};
 pub(super) use metric::{MetricArgs, metric_name};
 pub(super) use model::ModelArgs;
-pub(super) use quant::{ChoiceArgs, QuantArgs};
+pub(super) use quant::{ChoiceArgs, QuantArgs, read_target};
 pub(super) use run::RunArgs;
 
 use std::str::FromStr;

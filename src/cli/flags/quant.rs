@@ -289,7 +289,7 @@ fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
 }
 
 /// A built-in target, else a file: ours, or a quantsim configuration of AIMET.
-fn read_target(text: &str, ui: &Ui) -> anyhow::Result<Target> {
+pub(in crate::cli) fn read_target(text: &str, ui: &Ui) -> anyhow::Result<Target> {
     let unknown = match Target::built_in(text) {
         Ok(target) => return Ok(target),
         Err(error) => error,

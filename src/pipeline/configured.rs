@@ -1,0 +1,158 @@
+//! [`Configured`]: a network with the encodings that a configuration gives to its tensors.
+
+use std::collections::BTreeMap;
+
+use crate::artifact::Config;
+use crate::graph::{Dim, Graph, NodeId, Types, ValueId, infer};
+use crate::ops::OutputRange;
+use crate::pipeline::{PipelineError, artifacts, evaluable, input_types};
+use crate::quant::{Encoding, Placement, Target};
+use crate::tensor::{DType, TensorType};
+
+/// What stands for a free dimension that is not the first: types of values hardly depend on it.
+const FREE_SIZE: usize = 64;
+
+/// A simplified network, where it is rounded, and how.
+#[derive(Debug)]
+pub struct Configured {
+    pub graph: Graph,
+    pub types: Types,
+    pub placement: Placement,
+    /// Of the activations that are rounded; by the value that is rounded.
+    pub activations: BTreeMap<ValueId, Encoding>,
+    /// Of weights and constant operands.
+    pub constants: BTreeMap<ValueId, Encoding>,
+    producers: Vec<Option<NodeId>>,
+}
+
+impl Configured {
+    /// `graph` is that of the model that the configuration was made for.
+    ///
+    /// # Errors
+    /// If a tensor of the file is not in the graph, or its encoding does not fit it.
+    pub fn new(graph: Graph, config: &Config, target: &Target) -> Result<Configured, PipelineError> {
+        let outputs: Vec<String> =
+            graph.outputs().iter().map(|&id| graph.value_name(id).to_owned()).collect();
+        let graph = evaluable(graph, &config.settings.outputs)?;
+        let types = infer(&graph, &sample_types(&graph)?);
+        if !types.errors.is_empty() {
+            let file = config.model.file.clone();
+            return Err(PipelineError::Nodes { file, nodes: types.errors });
+        }
+        let placement = Placement::new(&graph, &types, target);
+        let outputs = crate::pipeline::find_outputs(&graph, &outputs)?;
+        let graph = graph.with_outputs(outputs);
+        let activations = activations(&graph, config)?;
+        let constants = constants(&graph, config)?;
+        let producers = graph.producers();
+        Ok(Configured { graph, types, placement, activations, constants, producers })
+    }
+
+    /// The encoding that a value has: its own, or that of what it was moved from. What an operator
+    /// computes anew is not on the grid of its input, even where a target hands the encoding on.
+    pub fn encoding(&self, value: ValueId) -> Option<&Encoding> {
+        if let Some(encoding) = self.activations.get(&value) {
+            return Some(encoding);
+        }
+        let root = self.placement.root(value).filter(|&root| root != value)?;
+        self.activations.get(&root).filter(|_| self.is_moved(value))
+    }
+
+    /// Whether there are constants in use that `original`, the graph of the file, does not have.
+    pub fn is_rewritten(&self, original: &Graph) -> bool {
+        let names = original.value_ids().map(|id| (original.value_name(id), id));
+        let known: BTreeMap<&str, ValueId> = names.collect();
+        let mut read = self.graph.nodes().flat_map(|(_, node)| node.present_inputs());
+        read.any(|(_, id)| {
+            let Some(constant) = self.graph.constant(id) else { return false };
+            let old = known.get(self.graph.value_name(id)).and_then(|&id| original.constant(id));
+            !old.is_some_and(|old| old.is_same(constant))
+        })
+    }
+
+    /// Whether all on the way from the root to a value only moves values.
+    fn is_moved(&self, value: ValueId) -> bool {
+        let root = self.placement.root(value);
+        let mut at = value;
+        while Some(at) != root {
+            let Some(producer) = self.producers[at.index()] else { return false };
+            let node = self.graph.node(producer);
+            let role = self.types.with_inputs(node, |inputs| node.operator.quant(inputs));
+            let Some(OutputRange::SameAsInput(position)) = role.map(|role| role.output) else {
+                return false;
+            };
+            let Some(input) = node.input(position) else { return false };
+            at = input;
+        }
+        true
+    }
+
+    /// The integers of a constant, in its order: rounded to nearest.
+    ///
+    /// # Panics
+    /// If the constant has no encoding.
+    pub fn integers(&self, constant: ValueId) -> Vec<i32> {
+        let encoding = &self.constants[&constant];
+        let tensor = self.graph.constant(constant).expect("checked when it was read").tensor();
+        encoding.quantize(tensor)
+    }
+
+    /// The encodings of the activations that a node reads as such, with their positions.
+    pub fn reads(&self, node: NodeId) -> Vec<(usize, ValueId, &Encoding)> {
+        let role = self.placement.role(node);
+        let inputs = self.graph.node(node).present_inputs();
+        let read = inputs.filter(|(position, value)| {
+            let is_weight = role.weights.iter().any(|weight| weight.input == *position);
+            (role.reads(*position) || is_weight) && self.graph.constant(*value).is_none()
+        });
+        read.filter_map(|(position, id)| Some((position, id, self.encoding(id)?))).collect()
+    }
+}
+
+fn activations(
+    graph: &Graph,
+    config: &Config,
+) -> Result<BTreeMap<ValueId, Encoding>, PipelineError> {
+    let read = |(name, file)| {
+        let encoding = artifacts::read_activation(file);
+        let misfit = || PipelineError::EncodingDoesNotFit { name: String::from(name) };
+        let encoding = Some(encoding).filter(|e| e.fits(&[])).ok_or_else(misfit)?;
+        Ok((find(graph, name)?, encoding))
+    };
+    config.encodings.activations.iter().map(read).collect()
+}
+
+fn constants(graph: &Graph, config: &Config) -> Result<BTreeMap<ValueId, Encoding>, PipelineError> {
+    let read = |(name, file)| {
+        let encoding = artifacts::read_weight(file);
+        let id = find(graph, name)?;
+        let fits = graph.constant(id).is_some_and(|constant| {
+            constant.ty().dtype == DType::F32 && encoding.fits(&constant.ty().shape)
+        });
+        let misfit = || PipelineError::EncodingDoesNotFit { name: String::from(name) };
+        Ok((id, Some(encoding).filter(|_| fits).ok_or_else(misfit)?))
+    };
+    config.encodings.weights.iter().map(read).collect()
+}
+
+fn find(graph: &Graph, name: &str) -> Result<ValueId, PipelineError> {
+    let unknown = || PipelineError::UnknownTensor { name: name.to_owned() };
+    graph.find_value(name).ok_or_else(unknown)
+}
+
+/// The types of a sample; sizes that only a real one has are made up.
+fn sample_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineError> {
+    if let Ok(types) = input_types(graph) {
+        return Ok(types);
+    }
+    let of_input = |input: &crate::graph::GraphInput| {
+        let size = |(axis, dim): (usize, &Dim)| {
+            dim.fixed().unwrap_or(if axis == 0 { 1 } else { FREE_SIZE })
+        };
+        let shape = input.dims.iter().enumerate().map(size).collect();
+        TensorType { dtype: input.dtype, shape }
+    };
+    let types: Vec<TensorType> = graph.inputs().iter().map(of_input).collect();
+    // Where the network does not take them, the free dimension is what is wrong.
+    if infer(graph, &types).errors.is_empty() { Ok(types) } else { input_types(graph) }
+}
