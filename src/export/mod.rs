@@ -13,6 +13,7 @@ mod weights;
 use crate::onnx::{Origin, SaveError};
 use crate::ops::OpError;
 use crate::pipeline::Configured;
+use crate::quant::Bits;
 
 pub use exclude::FORMS as EXCLUDE_FORMS;
 pub use places::{ConversionPlace, conversion_places};
@@ -70,8 +71,10 @@ pub enum ExportError {
     #[error("the new nodes are not valid: {source}")]
     Operator { source: OpError },
 
-    #[error("encodings cannot be given for that tensor: {what} of `{tensor}`, which is not supported")]
-    Encoding { tensor: String, what: String },
+    #[error(
+        "`{tensor}` has {bits} bits, which is not supported: onnxruntime's quantizer has types of 4, 8 and 16 bits only"
+    )]
+    Width { tensor: String, bits: Bits },
 
     #[error("node `{node}` cannot be listed for {tool}: its name has {found}, which is not supported")]
     Name { node: String, tool: &'static str, found: char },

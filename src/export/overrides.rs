@@ -114,10 +114,8 @@ fn activation(
 fn quant_type(net: &Configured, id: ValueId, encoding: &Encoding) -> Result<String, ExportError> {
     let container = Container::of(encoding, OPSET_OF_ALL_WIDTHS);
     if encoding.bits.get() != container.bits {
-        return Err(ExportError::Encoding {
-            tensor: net.graph.value_name(id).to_owned(),
-            what: format!("{} bits", encoding.bits),
-        });
+        let tensor = net.graph.value_name(id).to_owned();
+        return Err(ExportError::Width { tensor, bits: encoding.bits });
     }
     Ok(name(container))
 }

@@ -1,6 +1,7 @@
 """Runs the mpq binary, and the options that every referee takes."""
 
 import argparse
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -35,3 +36,7 @@ def run(binary: Path, *args: object) -> str:
     if done.returncode != 0:
         raise Refused(f"{' '.join(command)}\nexit code {done.returncode}\n{done.stderr}")
     return done.stdout
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
