@@ -1,5 +1,6 @@
 //! The command line: parse, call the library, print, exit code. A file per subcommand.
 
+mod check;
 mod compare;
 mod completions;
 mod error;
@@ -45,6 +46,7 @@ enum Command {
     Export(export::Args),
     Inspect(inspect::Args),
     Run(run::Args),
+    Check(check::Args),
     Compare(compare::Args),
     Ops(ops::Args),
     Schema(schema::Args),
@@ -92,6 +94,7 @@ impl Command {
             Command::Export(args) => export::run(args, ui),
             Command::Inspect(args) => inspect::run(args, ui),
             Command::Run(args) => run::run(args, ui),
+            Command::Check(args) => check::run(args, ui),
             Command::Compare(args) => compare::run(args, ui),
             Command::Ops(args) => ops::run(args, ui),
             Command::Schema(args) => schema::run(args, ui),

@@ -141,7 +141,7 @@ fn find(graph: &Graph, name: &str) -> Result<ValueId, PipelineError> {
 }
 
 /// The types of a sample; sizes that only a real one has are made up.
-fn sample_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineError> {
+pub(super) fn sample_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineError> {
     if let Ok(types) = input_types(graph) {
         return Ok(types);
     }

@@ -6,6 +6,7 @@ mod configured;
 mod error;
 mod evaluate;
 mod exam;
+mod fit;
 mod inspect;
 mod judge;
 mod network;
@@ -19,6 +20,7 @@ pub use check::{CheckError, Checked, Difference, Spot, Tolerance, check, compare
 pub use configured::Configured;
 pub use error::PipelineError;
 pub use evaluate::{Applied, Evaluated, Evaluation};
+pub use fit::{Misfit, misfits};
 pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
     Reason,
