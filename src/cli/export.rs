@@ -76,17 +76,8 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     config.expect_model(&model.sha256).with_context(unfit)?;
     let target = target(args.target.as_deref(), &config, ui)?;
     let net = Configured::new(model.graph.clone(), &config, &target).with_context(unfit)?;
-    let options = Options {
-        opset: args.opset,
-        float_bias: args.float_bias,
-        tool: args.tool(),
-    };
-    let deployment = Deployment {
-        net: &net,
-        origin: &model.origin,
-        opset: model.opset,
-        options,
-    };
+    let options = Options { opset: args.opset, float_bias: args.float_bias, tool: args.tool() };
+    let deployment = Deployment { net: &net, origin: &model.origin, opset: model.opset, options };
     let bytes = (format.write)(&deployment)?;
     let float_model = args.float_model(format, net.is_rewritten(&model.graph), ui)?;
     if let Some(path) = float_model {
@@ -115,10 +106,17 @@ impl Args {
             ("--for", self.tool.is_some(), "exclude-list"),
         ];
         for (flag, is_given, of) in given {
-            ensure!(!is_given || format.name == of, "`{flag}` is for `--to {of}`, found `{}`", format.name);
+            ensure!(
+                !is_given || format.name == of,
+                "`{flag}` is for `--to {of}`, found `{}`",
+                format.name
+            );
         }
         if self.float_model.is_some() && !format.names_tensors {
-            bail!("`--to {}` writes a model that needs no other, found `--float-model`", format.name);
+            bail!(
+                "`--to {}` writes a model that needs no other, found `--float-model`",
+                format.name
+            );
         }
         Ok(())
     }
@@ -145,7 +143,11 @@ impl Args {
             let real = [path, &self.model.model].map(std::fs::canonicalize);
             matches!(real, [Ok(a), Ok(b)] if a == b)
         };
-        ensure!(!is_model(&path), "`{}` is the model itself\nhint: --float-model names another file", path.display());
+        ensure!(
+            !is_model(&path),
+            "`{}` is the model itself\nhint: --float-model names another file",
+            path.display()
+        );
         Ok(Some(path))
     }
 }
@@ -156,7 +158,9 @@ pub(super) fn target(file: Option<&str>, config: &Config, ui: &Ui) -> anyhow::Re
     let target = match file {
         Some(file) => read_target(file, ui)?,
         None => Target::built_in(expected).with_context(|| {
-            format!("the configuration is for target `{expected}`\nhint: give its file with --target")
+            format!(
+                "the configuration is for target `{expected}`\nhint: give its file with --target"
+            )
         })?,
     };
     let found = &target.name;
@@ -172,7 +176,8 @@ fn conversion_text(places: &[export::ConversionPlace]) -> String {
     let mut text = format!("{n} conversion{}", if n == 1 { "" } else { "s" });
     for place in places.iter().take(SHOWN) {
         let export::ConversionPlace { tensor, node, from, to } = place;
-        write!(text, "\n  `{tensor}` from {from} to {to} bits at `{node}`").expect("a String takes all");
+        write!(text, "\n  `{tensor}` from {from} to {to} bits at `{node}`")
+            .expect("a String takes all");
     }
     if SHOWN < n {
         write!(text, "\n  and {} more", n - SHOWN).expect("a String takes all");

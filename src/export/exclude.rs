@@ -64,8 +64,7 @@ fn high_precision(net: &Configured) -> Vec<NodeId> {
 /// Whether a node reads or holds floats in more bits than are low, among those it would quantize.
 fn is_high(net: &Configured, id: NodeId) -> bool {
     let (node, role) = (net.graph.node(id), net.placement.role(id));
-    let is_float =
-        |value| net.types.get(value).is_some_and(|ty| ty.dtype == DType::F32);
+    let is_float = |value| net.types.get(value).is_some_and(|ty| ty.dtype == DType::F32);
     if role.output == OutputRange::NotQuantized {
         return false;
     }

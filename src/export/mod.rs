@@ -76,7 +76,9 @@ pub enum ExportError {
     )]
     Width { tensor: String, bits: Bits },
 
-    #[error("node `{node}` cannot be listed for {tool}: its name has {found}, which is not supported")]
+    #[error(
+        "node `{node}` cannot be listed for {tool}: its name has {found}, which is not supported"
+    )]
     Name { node: String, tool: &'static str, found: char },
 
     #[error(transparent)]

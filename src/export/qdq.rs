@@ -62,10 +62,9 @@ fn opset(deployment: &Deployment<'_>, asked: Option<u16>) -> Result<u16, ExportE
     let needed = if needs_all_widths { OPSET_OF_ALL_WIDTHS } else { OPSET_OF_AXES };
     match asked {
         None => Ok(needed.max(deployment.opset)),
-        Some(found) if found < OPSET_OF_AXES.max(deployment.opset) => Err(ExportError::Opset {
-            found,
-            least: OPSET_OF_AXES.max(deployment.opset),
-        }),
+        Some(found) if found < OPSET_OF_AXES.max(deployment.opset) => {
+            Err(ExportError::Opset { found, least: OPSET_OF_AXES.max(deployment.opset) })
+        }
         Some(asked) => Ok(asked),
     }
 }
@@ -223,7 +222,12 @@ impl Writer<'_> {
     }
 
     /// To the ends of a grid that is smaller than its type.
-    fn clip(&mut self, name: &str, x: ValueId, encoding: &Encoding) -> Result<ValueId, ExportError> {
+    fn clip(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        encoding: &Encoding,
+    ) -> Result<ValueId, ExportError> {
         let ends = encoding.grid(0);
         let least = self.parameter(name, "grid_min", Tensor::scalar(ends.min));
         let most = self.parameter(name, "grid_max", Tensor::scalar(ends.max));
@@ -247,5 +251,174 @@ impl Writer<'_> {
             output: &format!("{value}_{op_type}_Output"),
         };
         self.rewrite.node(new, inputs).map_err(|source| ExportError::Operator { source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::export::{EXCLUDE_FORMS, Options};
+    use crate::graph::testing::{evaluate, inputs, net};
+    use crate::onnx::Origin;
+    use crate::ops::testing::assert_close;
+    use crate::pipeline::testing::{configured, simulate};
+
+    fn written(net: &Configured, options: Options) -> (Graph, u16) {
+        let origin = Origin::default();
+        qdq(&Deployment { net, origin: &origin, opset: 13, options }).unwrap()
+    }
+
+    const FLOAT_BIAS: Options = Options { opset: None, float_bias: true, tool: EXCLUDE_FORMS[0] };
+
+    /// A node a line: `output = operator(inputs)`.
+    fn lines(graph: &Graph) -> String {
+        let line = |(_, node): (NodeId, &crate::graph::Node)| {
+            let name = |id| {
+                let ty = graph.constant(id).map_or(String::new(), |c| format!(":{}", c.ty().dtype));
+                format!("{}{ty}", graph.value_name(id))
+            };
+            let inputs: Vec<String> = node.present_inputs().map(|(_, id)| name(id)).collect();
+            let domain = if node.domain.is_empty() { "" } else { "com.microsoft." };
+            let (output, op_type) = (name(node.output(0).unwrap()), &node.op_type);
+            format!("{output} = {domain}{op_type}({})\n", inputs.join(", "))
+        };
+        graph.nodes().map(line).collect()
+    }
+
+    fn network() -> Graph {
+        net(&[("x", &[1, 3, 6, 6])])
+            .weight("w", &[4, 3, 3, 3])
+            .weight("b", &[4])
+            .node("Conv", &["x", "w", "b"], "conv")
+            .node("Relu", &["conv"], "relu")
+            .node("Flatten", &["relu"], "flat")
+            .weight("w2", &[64, 5])
+            .weight("b2", &[5])
+            .node("Gemm", &["flat", "w2", "b2"], "y")
+            .outputs(&["y"])
+    }
+
+    #[test]
+    fn pairs_where_they_belong() {
+        let net = configured(network(), |_| 8);
+        let (graph, opset) = written(&net, Options { float_bias: false, ..FLOAT_BIAS });
+        assert_eq!(opset, 13);
+        expect![[r#"
+            x_QuantizeLinear_Output = QuantizeLinear(x, x_scale:float32, x_zero_point:uint8)
+            x_DequantizeLinear_Output = DequantizeLinear(x_QuantizeLinear_Output, x_scale:float32, x_zero_point:uint8)
+            w_DequantizeLinear_Output = DequantizeLinear(w_quantized:int8, w_scale:float32, w_zero_point:int8)
+            b_DequantizeLinear_Output = DequantizeLinear(b_quantized:int32, b_scale:float32, b_zero_point:int32)
+            conv = Conv(x_DequantizeLinear_Output, w_DequantizeLinear_Output, b_DequantizeLinear_Output)
+            relu = Relu(conv)
+            relu_QuantizeLinear_Output = QuantizeLinear(relu, relu_scale:float32, relu_zero_point:uint8)
+            relu_DequantizeLinear_Output = DequantizeLinear(relu_QuantizeLinear_Output, relu_scale:float32, relu_zero_point:uint8)
+            flat = Flatten(relu_DequantizeLinear_Output)
+            flat_QuantizeLinear_Output = QuantizeLinear(flat, flat_scale:float32, flat_zero_point:uint8)
+            flat_DequantizeLinear_Output = DequantizeLinear(flat_QuantizeLinear_Output, flat_scale:float32, flat_zero_point:uint8)
+            w2_DequantizeLinear_Output = DequantizeLinear(w2_quantized:int8, w2_scale:float32, w2_zero_point:int8)
+            b2_DequantizeLinear_Output = DequantizeLinear(b2_quantized:int32, b2_scale:float32, b2_zero_point:int32)
+            y_QuantizeLinear_Input = Gemm(flat_DequantizeLinear_Output, w2_DequantizeLinear_Output, b2_DequantizeLinear_Output)
+            y_QuantizeLinear_Output = QuantizeLinear(y_QuantizeLinear_Input, y_scale:float32, y_zero_point:uint8)
+            y = DequantizeLinear(y_QuantizeLinear_Output, y_scale:float32, y_zero_point:uint8)
+        "#]].assert_eq(&lines(&graph));
+    }
+
+    #[test]
+    fn conversions_are_pairs_too() {
+        let bits = |name: &str| match name {
+            "x" | "y" => 8,
+            "relu" => 16,
+            _ => 4,
+        };
+        let net = configured(network(), bits);
+        let (graph, opset) = written(&net, FLOAT_BIAS);
+        assert_eq!(opset, 21);
+        expect![[r#"
+            x_QuantizeLinear_Output = QuantizeLinear(x, x_scale:float32, x_zero_point:uint8)
+            x_DequantizeLinear_Output = DequantizeLinear(x_QuantizeLinear_Output, x_scale:float32, x_zero_point:uint8)
+            x_convert_QuantizeLinear_Output = QuantizeLinear(x_DequantizeLinear_Output, x_convert_scale:float32, x_convert_zero_point:uint16)
+            x_convert_DequantizeLinear_Output = DequantizeLinear(x_convert_QuantizeLinear_Output, x_convert_scale:float32, x_convert_zero_point:uint16)
+            w_DequantizeLinear_Output = DequantizeLinear(w_quantized:int4, w_scale:float32, w_zero_point:int4)
+            conv = Conv(x_convert_DequantizeLinear_Output, w_DequantizeLinear_Output, b:float32)
+            relu = Relu(conv)
+            relu_QuantizeLinear_Output = QuantizeLinear(relu, relu_scale:float32, relu_zero_point:uint16)
+            relu_DequantizeLinear_Output = DequantizeLinear(relu_QuantizeLinear_Output, relu_scale:float32, relu_zero_point:uint16)
+            flat = Flatten(relu_DequantizeLinear_Output)
+            flat_QuantizeLinear_Output = QuantizeLinear(flat, flat_scale:float32, flat_zero_point:uint16)
+            flat_DequantizeLinear_Output = DequantizeLinear(flat_QuantizeLinear_Output, flat_scale:float32, flat_zero_point:uint16)
+            w2_DequantizeLinear_Output = DequantizeLinear(w2_quantized:int4, w2_scale:float32, w2_zero_point:int4)
+            y_QuantizeLinear_Input = Gemm(flat_DequantizeLinear_Output, w2_DequantizeLinear_Output, b2:float32)
+            y_made_QuantizeLinear_Output = QuantizeLinear(y_QuantizeLinear_Input, y_made_scale:float32, y_made_zero_point:uint16)
+            y_made_DequantizeLinear_Output = DequantizeLinear(y_made_QuantizeLinear_Output, y_made_scale:float32, y_made_zero_point:uint16)
+            y_QuantizeLinear_Output = QuantizeLinear(y_made_DequantizeLinear_Output, y_scale:float32, y_zero_point:uint8)
+            y = DequantizeLinear(y_QuantizeLinear_Output, y_scale:float32, y_zero_point:uint8)
+        "#]].assert_eq(&lines(&graph));
+        let old = Options { opset: Some(19), ..FLOAT_BIAS };
+        let (old, opset) = written(&net, old);
+        assert_eq!(opset, 19);
+        expect![[r#"
+            x_QuantizeLinear_Output = QuantizeLinear(x, x_scale:float32, x_zero_point:uint8)
+            x_DequantizeLinear_Output = DequantizeLinear(x_QuantizeLinear_Output, x_scale:float32, x_zero_point:uint8)
+            x_convert_QuantizeLinear_Output = com.microsoft.QuantizeLinear(x_DequantizeLinear_Output, x_convert_scale:float32, x_convert_zero_point:uint16)
+            x_convert_DequantizeLinear_Output = com.microsoft.DequantizeLinear(x_convert_QuantizeLinear_Output, x_convert_scale:float32, x_convert_zero_point:uint16)
+            w_DequantizeLinear_Output = DequantizeLinear(w_quantized:int8, w_scale:float32, w_zero_point:int8)
+            conv = Conv(x_convert_DequantizeLinear_Output, w_DequantizeLinear_Output, b:float32)
+            relu = Relu(conv)
+            relu_QuantizeLinear_Output = com.microsoft.QuantizeLinear(relu, relu_scale:float32, relu_zero_point:uint16)
+            relu_DequantizeLinear_Output = com.microsoft.DequantizeLinear(relu_QuantizeLinear_Output, relu_scale:float32, relu_zero_point:uint16)
+            flat = Flatten(relu_DequantizeLinear_Output)
+            flat_QuantizeLinear_Output = com.microsoft.QuantizeLinear(flat, flat_scale:float32, flat_zero_point:uint16)
+            flat_DequantizeLinear_Output = com.microsoft.DequantizeLinear(flat_QuantizeLinear_Output, flat_scale:float32, flat_zero_point:uint16)
+            w2_DequantizeLinear_Output = DequantizeLinear(w2_quantized:int8, w2_scale:float32, w2_zero_point:int8)
+            y_QuantizeLinear_Input = Gemm(flat_DequantizeLinear_Output, w2_DequantizeLinear_Output, b2:float32)
+            y_made_QuantizeLinear_Output = com.microsoft.QuantizeLinear(y_QuantizeLinear_Input, y_made_scale:float32, y_made_zero_point:uint16)
+            y_made_DequantizeLinear_Output = com.microsoft.DequantizeLinear(y_made_QuantizeLinear_Output, y_made_scale:float32, y_made_zero_point:uint16)
+            y_QuantizeLinear_Output = QuantizeLinear(y_made_DequantizeLinear_Output, y_scale:float32, y_zero_point:uint8)
+            y = DequantizeLinear(y_QuantizeLinear_Output, y_scale:float32, y_zero_point:uint8)
+        "#]].assert_eq(&lines(&old));
+    }
+
+    #[test]
+    fn it_computes_what_is_simulated() {
+        // Of the values, of what comes out of the first unit, of the weights. Of two grids one is
+        // rounded twice.
+        for (others, relu, weights, tolerance) in [
+            (8, 8, 8, 0.),
+            (16, 16, 16, 0.),
+            (4, 4, 4, 0.),
+            (3, 3, 2, 0.),
+            (6, 6, 5, 0.),
+            (11, 11, 9, 0.),
+            (8, 16, 8, 1e-6),
+            (16, 8, 8, 1e-6),
+            (8, 32, 8, 0.),
+            (8, 8, 32, 0.),
+        ] {
+            let bits = |name: &str| match name {
+                "relu" => relu,
+                "w" | "w2" => weights,
+                _ => others,
+            };
+            let net = configured(network(), bits);
+            let simulated = simulate(&net);
+            for opset in [None, Some(19)] {
+                let (graph, _) = written(&net, Options { opset, ..FLOAT_BIAS });
+                let found = evaluate(&graph, &inputs(&graph));
+                assert_close(&found[0], &simulated[0], tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_of_integers_is_within_half_a_step() {
+        let net = configured(network(), |_| 8);
+        let id = net.graph.nodes().next().unwrap().0;
+        let Bias { value, scales, integers } = Bias::of(&net, id).unwrap();
+        let bias = net.graph.constant(value).unwrap().tensor().slice::<f32>();
+        for ((b, q), scale) in bias.iter().zip(integers).zip(scales) {
+            assert!((q as f32 * scale - b).abs() <= 0.5001 * scale);
+        }
     }
 }

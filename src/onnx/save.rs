@@ -69,10 +69,8 @@ impl Writer<'_> {
             domains.insert(node.domain.clone(), i64::from(node.opset));
         });
         domains.insert(DEFAULT_DOMAIN.to_owned(), i64::from(self.opset));
-        let import = |(domain, version)| OperatorSetIdProto {
-            domain: Some(domain),
-            version: Some(version),
-        };
+        let import =
+            |(domain, version)| OperatorSetIdProto { domain: Some(domain), version: Some(version) };
         domains.into_iter().map(import).collect()
     }
 
@@ -98,7 +96,8 @@ impl Writer<'_> {
     /// What the file said of a value; its name alone where it said nothing.
     fn info(&self, name: &str) -> ValueInfoProto {
         let known = self.origin.values.get(name).cloned();
-        known.unwrap_or_else(|| ValueInfoProto { name: Some(name.to_owned()), ..Default::default() })
+        known
+            .unwrap_or_else(|| ValueInfoProto { name: Some(name.to_owned()), ..Default::default() })
     }
 
     fn nodes(&self, graph: &Graph, captured: &Captured<'_>) -> Result<Vec<NodeProto>, SaveError> {
@@ -174,12 +173,9 @@ fn name_in<'a>(graph: &'a Graph, captured: &Captured<'a>, id: ValueId) -> &'a st
 }
 
 /// The constants that are read, by subgraphs too, or put out.
-fn initializers(
-    graph: &Graph,
-    captured: &Captured<'_>,
-    nodes: &[NodeProto],
-) -> Vec<TensorProto> {
-    let operands: BTreeSet<&str> = nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
+fn initializers(graph: &Graph, captured: &Captured<'_>, nodes: &[NodeProto]) -> Vec<TensorProto> {
+    let operands: BTreeSet<&str> =
+        nodes.iter().flat_map(|n| &n.input).map(String::as_str).collect();
     let in_bodies = graph.nodes().flat_map(|(_, node)| &node.inputs[node.n_operands..]);
     let needed = in_bodies.copied().flatten().chain(graph.outputs().iter().copied());
     let needed: BTreeSet<ValueId> = needed.collect();

@@ -30,10 +30,8 @@ const REMOVED_ATTRS: &[(&str, &str, u16)] = &[("BatchNormalization", "spatial", 
 
 /// `node`, one of `graph`, as a file of opset `to` has it.
 pub(super) fn spell(graph: &Graph, node: &Node, to: u16) -> Result<Spelled, SpellingError> {
-    let mut spelled = Spelled {
-        attrs: node.attrs.clone(),
-        inputs: node.inputs[..node.n_operands].to_vec(),
-    };
+    let mut spelled =
+        Spelled { attrs: node.attrs.clone(), inputs: node.inputs[..node.n_operands].to_vec() };
     if node.domain != DEFAULT_DOMAIN {
         return Ok(spelled);
     }
@@ -115,7 +113,8 @@ mod tests {
     fn what_was_an_attribute_is_one_again() {
         let x = || net(&[("x", &[1, 4])]);
         let mean = || x().i64s("axes", &[1]).node("ReduceMean", &["x", "axes"], "y");
-        let clip = || x().scalar("low", 0.).scalar("high", 6.).node("Clip", &["x", "low", "high"], "y");
+        let clip =
+            || x().scalar("low", 0.).scalar("high", 6.).node("Clip", &["x", "low", "high"], "y");
         let split = || x().node("Split", &["x"], "y").also("z").attr("axis", AttrValue::Int(1));
         assert_eq!(spelled(mean(), 13).unwrap(), "axes=[1] 1");
         assert_eq!(spelled(mean(), 18).unwrap(), " 2");

@@ -30,7 +30,11 @@ impl Configured {
     ///
     /// # Errors
     /// If a tensor of the file is not in the graph, or its encoding does not fit it.
-    pub fn new(graph: Graph, config: &Config, target: &Target) -> Result<Configured, PipelineError> {
+    pub fn new(
+        graph: Graph,
+        config: &Config,
+        target: &Target,
+    ) -> Result<Configured, PipelineError> {
         let outputs: Vec<String> =
             graph.outputs().iter().map(|&id| graph.value_name(id).to_owned()).collect();
         let graph = evaluable(graph, &config.settings.outputs)?;
@@ -155,4 +159,59 @@ pub(super) fn sample_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineErr
     let types: Vec<TensorType> = graph.inputs().iter().map(of_input).collect();
     // Where the network does not take them, the free dimension is what is wrong.
     if infer(graph, &types).errors.is_empty() { Ok(types) } else { input_types(graph) }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::exec::{Changes, Engine as _, Keep, Prepared, Reference, ValueHook};
+    use crate::graph::testing::{inputs, types};
+    use crate::quant::{Bits, FakeQuantize, Range};
+    use crate::tensor::Tensor;
+
+    /// A network whose values are all rounded for `generic` as if they were within -1.5 and 2.5, each
+    /// to the bits of its name; weights as if they were within -1 and 1. 32 bits leave it in float.
+    pub(crate) fn configured(graph: Graph, bits: impl Fn(&str) -> u8) -> Configured {
+        let types = types(&graph);
+        let target = Target::built_in("generic").unwrap();
+        let placement = Placement::new(&graph, &types, &target);
+        let bits = |id| Bits::new(bits(graph.value_name(id))).unwrap();
+        let activation = |&id: &ValueId| {
+            let scheme = target.activations.scheme(bits(id));
+            let range = [Range::new(-1.5, 2.5)];
+            (!bits(id).is_float()).then(|| (id, Encoding::new(bits(id), scheme, None, &range)))
+        };
+        let activations = placement.activations.iter().filter_map(activation).collect();
+        let constant = |(id, axis): (ValueId, Option<usize>)| {
+            let shape = &graph.constant(id).unwrap().ty().shape;
+            let ranges = vec![Range::new(-1., 1.); axis.map_or(1, |axis| shape[axis])];
+            let encoding = || Encoding::new(bits(id), target.weights, axis, &ranges);
+            (!bits(id).is_float()).then(|| (id, encoding()))
+        };
+        let weights = placement.weights.iter().map(|site| (site.value, site.axis));
+        let operands = placement.operands.iter().map(|site| (site.value, None));
+        let constants = weights.chain(operands).filter_map(constant).collect();
+        let producers = graph.producers();
+        Configured { types, placement, activations, constants, producers, graph }
+    }
+
+    /// The outputs of a network as its simulation gives them.
+    pub(crate) fn simulate(net: &Configured) -> Vec<Tensor> {
+        let hooks: Vec<(ValueId, FakeQuantize)> =
+            net.activations.iter().map(|(&id, e)| (id, FakeQuantize::new(e.clone()))).collect();
+        let rounded = |(&id, encoding): (&ValueId, &Encoding)| {
+            let mut tensor = net.graph.constant(id).unwrap().tensor().clone();
+            encoding.fake_quantize(&mut tensor);
+            (id, Arc::new(Prepared::new(tensor)))
+        };
+        let changes = Changes {
+            constants: net.constants.iter().map(rounded).collect(),
+            hooks: hooks.iter().map(|(id, hook)| (*id, hook as &dyn ValueHook)).collect(),
+        };
+        let engine = Reference::new(&net.graph, usize::MAX);
+        let values = engine.run(&inputs(&net.graph), &changes, Keep::Outputs).unwrap();
+        net.graph.outputs().iter().map(|&id| values.get(id).unwrap().clone()).collect()
+    }
 }

@@ -120,9 +120,11 @@ fn network(
         seed: config.settings.seed,
         dims: Default::default(),
     };
-    let is_sample = model.graph.inputs().iter().all(|input| {
-        input.dims.iter().skip(1).all(|dim| dim.fixed().is_some())
-    });
+    let is_sample = model
+        .graph
+        .inputs()
+        .iter()
+        .all(|input| input.dims.iter().skip(1).all(|dim| dim.fixed().is_some()));
     let types = sample_types(&model.graph)?;
     match Network::new(model, &types, settings) {
         Ok(network) => Ok(Some((network, is_sample))),
@@ -164,7 +166,8 @@ fn encodings(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
             None => say(name, "it is no float32 constant".to_owned()),
             Some(constant) if !encoding.fits(&constant.ty().shape) => {
                 let (n, shape) = (encoding.scales.len(), &constant.ty().shape);
-                let axis = encoding.axis.map_or("no axis".to_owned(), |axis| format!("axis {axis}"));
+                let axis =
+                    encoding.axis.map_or("no axis".to_owned(), |axis| format!("axis {axis}"));
                 say(name, format!("{n} scales along {axis}, the tensor is {shape:?}"));
             }
             Some(_) => {}
@@ -173,11 +176,7 @@ fn encodings(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
 }
 
 /// The candidate of every group of the network; `None` if one has none.
-fn groups(
-    network: &Network,
-    config: &Config,
-    misfits: &mut Vec<Misfit>,
-) -> Option<Vec<Candidate>> {
+fn groups(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) -> Option<Vec<Candidate>> {
     let groups = &network.groups.groups;
     for file in &config.groups {
         if !groups.iter().any(|group| group.id == file.id) {
@@ -198,12 +197,7 @@ fn groups(
     (chosen.len() == groups.len()).then_some(chosen)
 }
 
-fn members(
-    network: &Network,
-    group: &Group,
-    file: &artifact::Group,
-    misfits: &mut Vec<Misfit>,
-) {
+fn members(network: &Network, group: &Group, file: &artifact::Group, misfits: &mut Vec<Misfit>) {
     let names = GroupNames::new(&network.graph, &network.placement, group);
     for (what, found, expected) in [
         ("nodes", &file.nodes, &names.nodes),
@@ -239,7 +233,8 @@ fn widths(
 ) {
     let candidate = file.candidate;
     if (file.weight_bits, file.activation_bits) != (candidate.weight, candidate.activation) {
-        let weight = file.weight_bits.map_or(String::new(), |bits| format!("{bits} weight bits and "));
+        let weight =
+            file.weight_bits.map_or(String::new(), |bits| format!("{bits} weight bits and "));
         misfits.push(Misfit::Candidate {
             group: group.id.clone(),
             found: candidate,

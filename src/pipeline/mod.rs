@@ -18,6 +18,8 @@ mod study;
 pub use artifacts::{Head, read_sensitivity, sensitivity_file};
 pub use check::{CheckError, Checked, Difference, Spot, Tolerance, check, compare};
 pub use configured::Configured;
+#[cfg(test)]
+pub(crate) use configured::testing;
 pub use error::PipelineError;
 pub use evaluate::{Applied, Evaluated, Evaluation};
 pub use fit::{Misfit, misfits};

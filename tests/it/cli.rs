@@ -6,6 +6,7 @@ mod bad_flags;
 mod bad_models;
 mod broken_graphs;
 mod eval;
+mod export;
 mod goals;
 mod like;
 mod output;
