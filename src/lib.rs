@@ -30,7 +30,7 @@
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
 //! | [`graph`] | nodes and values by id, shape inference, simplification, fused patterns |
-//! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets |
+//! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets, save |
 //! | [`exec`] | runs a graph, whole or from changed values on, by the fast engine or the reference; knows nothing of bit-widths |
 //! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels; archives of outputs |
 //! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation |
@@ -40,6 +40,7 @@
 //! | [`search`] | Phase 2 on a `Problem`; knows nothing of networks |
 //! | [`artifact`] | the JSON files |
 //! | [`pipeline`] | the network behind the `Problem`; "search this model" as one call |
+//! | [`export`] | what deployment tools read: QDQ models, encodings, overrides; a file per format |
 //! | [`report`] | terminal tables |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash

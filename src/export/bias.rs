@@ -4,6 +4,10 @@ use crate::graph::{NodeId, ValueId};
 use crate::ops::AttrValue;
 use crate::pipeline::Configured;
 
+/// Calibration raises the scales of weights until their biases just fit; the rounding of the product
+/// of scales may take one beyond the end of int32 by this much, where it saturates.
+const MOST: f64 = i32::MAX as f64 * 1.000_001;
+
 /// Int32 integers with zero point 0.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Bias {
@@ -34,7 +38,7 @@ impl Bias {
         let is_normal = scales.iter().all(|scale| f32::MIN_POSITIVE <= *scale);
         let integer = |(index, &b): (usize, &f32)| {
             let q = (f64::from(b) / f64::from(scales[index % scales.len()])).round_ties_even();
-            (q.abs() <= f64::from(i32::MAX)).then_some(q as i32)
+            (q.abs() <= MOST).then_some(q as i32)
         };
         let integers: Option<Vec<i32>> = elements.iter().enumerate().map(integer).collect();
         Some(Bias { value, integers: integers.filter(|_| is_normal)?, scales })

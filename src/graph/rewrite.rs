@@ -83,6 +83,13 @@ impl Rewrite {
         outputs.filter(|output| **output == old).for_each(|output| *output = new);
     }
 
+    /// Writes an attribute of a node in another way; its operator stays as it is.
+    pub fn set_attr(&mut self, node: NodeId, name: &str, value: AttrValue) {
+        let attrs = &mut self.graph.nodes[node.index()].attrs;
+        attrs.retain(|(found, _)| found != name);
+        attrs.push((name.to_owned(), value));
+    }
+
     /// Gives a constant another value.
     pub fn set_constant(&mut self, id: ValueId, tensor: Tensor) {
         self.graph.values[id.index()].constant = Some(tensor.into());

@@ -29,5 +29,5 @@ pub use origin::Origin;
 pub use pb::{PbError, read_pb, write_pb};
 pub use save::{SaveError, model_bytes};
 pub use sparse::SparseError;
-pub use spelling::SpellingError;
+pub use spelling::{SpellingError, settle_axes};
 pub use tensor::TensorError;

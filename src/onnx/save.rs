@@ -130,7 +130,7 @@ impl Writer<'_> {
         Ok(NodeProto {
             input: spelled.inputs.iter().map(name).collect(),
             name: Some(node.name.clone()),
-            op_type: Some(node.op_type.clone()),
+            op_type: Some(spelled.op_type),
             domain: Some(node.domain.clone()).filter(|domain| !domain.is_empty()),
             attribute: spelled.attrs.iter().map(attribute).collect::<Result<_, SaveError>>()?,
             doc_string: notes.doc_string,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::artifact::Config;
 use crate::graph::{Dim, Graph, NodeId, Types, ValueId, infer};
+use crate::onnx::settle_axes;
 use crate::ops::OutputRange;
 use crate::pipeline::{PipelineError, artifacts, evaluable, input_types};
 use crate::quant::{Encoding, Placement, Target};
@@ -43,6 +44,7 @@ impl Configured {
             let file = config.model.file.clone();
             return Err(PipelineError::Nodes { file, nodes: types.errors });
         }
+        let graph = settle_axes(graph, &types);
         let placement = Placement::new(&graph, &types, target);
         let outputs = crate::pipeline::find_outputs(&graph, &outputs)?;
         let graph = graph.with_outputs(outputs);

@@ -56,3 +56,75 @@ fn operators_are_those_of_the_table() {
         }
     }
 }
+
+/// The blocks of the section on deployment, run as they stand beside the digits.
+#[cfg(unix)]
+mod deployment {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::{README, Sandbox, fs};
+
+    /// The first block of a language behind the heading.
+    fn block(language: &str) -> String {
+        let readme = fs::read_to_string(README).unwrap();
+        let (_, section) = readme.split_once("\n## Deploy\n").unwrap();
+        let (_, rest) = section.split_once(&format!("\n```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0.to_owned()
+    }
+
+    fn beside_the_digits() -> Sandbox {
+        let sandbox = Sandbox::new();
+        for name in ["model.onnx", "calib", "val"] {
+            let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
+            symlink(digits.join(name), sandbox.path(name)).unwrap();
+        }
+        sandbox
+    }
+
+    fn run(sandbox: &Sandbox, program: &str, args: &[&str]) {
+        let bin = Path::new(env!("CARGO_BIN_EXE_mpq")).parent().unwrap().display();
+        let path = std::env::var("PATH").unwrap();
+        let ran = Command::new(program)
+            .args(args)
+            .env("PATH", format!("{bin}:{path}"))
+            .current_dir(sandbox.path(""))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{program} {}\n{stderr}", args.join(" "));
+    }
+
+    #[test]
+    fn in_a_shell() {
+        let sandbox = beside_the_digits();
+        run(&sandbox, "bash", &["-c", &block("sh")]);
+        assert!(sandbox.read("model.encodings").contains("\"version\":\"1.0.0\""));
+        assert!(sandbox.path("float.onnx").exists());
+    }
+
+    #[test]
+    fn in_a_makefile() {
+        let sandbox = beside_the_digits();
+        sandbox.write("Makefile", block("make"));
+        run(&sandbox, "make", &["--silent"]);
+        for name in ["config.json", "model.qdq.onnx", "model.encodings", "model.float.onnx"] {
+            assert!(sandbox.path(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn in_a_ci_job() {
+        let sandbox = beside_the_digits();
+        let search = "search model.onnx --calib calib --budget 0.6 -o config.json";
+        run(&sandbox, "mpq", &search.split(' ').collect::<Vec<_>>());
+        let job = block("yaml");
+        let lines: Vec<&str> =
+            job.lines().filter_map(|line| line.trim().strip_prefix("- run: ")).collect();
+        assert_eq!(lines.len(), 4);
+        lines.iter().for_each(|line| run(&sandbox, "bash", &["-c", line]));
+        assert!(sandbox.path("model.qdq.onnx").exists());
+    }
+}

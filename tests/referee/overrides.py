@@ -8,25 +8,16 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-BITS = {"QInt4": np.int8, "QUInt4": np.uint8, "QInt8": np.int8, "QUInt8": np.uint8,
-        "QInt16": np.int16, "QUInt16": np.uint16}
+RAISED = 1.001
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-# This is the loader of the README.
-def load_overrides(path):
-    def entry(found):
-        found = dict(found)
-        kind = QuantType[found["quant_type"]]
-        found["scale"] = np.array(found["scale"], np.float32)
-        found["zero_point"] = np.array(found["zero_point"], BITS[found["quant_type"]])
-        found["quant_type"] = kind
-        if "convert" in found:
-            found["convert"] = entry(found["convert"])
-            found["convert"]["recv_nodes"] = set(found["convert"]["recv_nodes"])
-        return found
-
-    overrides = json.loads(Path(path).read_text())
-    return {name: [entry(found) for found in entries] for name, entries in overrides.items()}
+def loader():
+    """`load_overrides` of the README."""
+    _, after = README.read_text().split("```python\n", 1)
+    names = {}
+    exec(after.split("```", 1)[0], names)
+    return names["load_overrides"]
 
 
 class Once(CalibrationDataReader):
@@ -50,11 +41,12 @@ def quantize_static_with(path: Path, model: Path, work: Path, feeds: dict) -> li
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": load_overrides(path)},
+            extra_options={"TensorQuantOverrides": loader()(path)},
         )
     except Exception as error:
         return [f"quantize_static: {type(error).__name__}: {error}"]
     found = types(onnx.load(quantized))
+    weights = {tensor.name for tensor in onnx.load(model).graph.initializer}
     problems, compared = [], 0
     for name, entries in json.loads(path.read_text()).items():
         for wanted, key in ((entries[0], name), (entries[0].get("convert"), f"{name}_convert")):
@@ -67,8 +59,10 @@ def quantize_static_with(path: Path, model: Path, work: Path, feeds: dict) -> li
                 problems.append(f"quantize_static: `{key}` is {kind}, expected {expected}")
             scales = entries if key == name else [wanted]
             scales = np.asarray([each["scale"] for each in scales], np.float32)
-            if np.atleast_1d(scale).tobytes() != scales.tobytes():
-                problems.append(f"quantize_static: scale of `{key}` is {scale}, expected {scales}")
+            ratio = np.atleast_1d(scale).astype(np.float64) / scales
+            # onnxruntime raises the scale of a weight where its bias is near the ends of int32.
+            if not np.all((ratio == 1) | ((1 < ratio) & (ratio < RAISED) & (key in weights))):
+                problems.append(f"quantize_static: scales of `{key}` are off by {ratio.min()} to {ratio.max()}")
     return problems if compared else ["quantize_static: nothing could be compared"]
 
 
