@@ -129,3 +129,34 @@ fn raw_data(tensor: &second::TensorProto) -> Vec<u8> {
     assert!(elements == 0 || raw.len() % elements == 0);
     raw
 }
+
+/// What we save says what the file said, and computes what it computed.
+#[test]
+fn saved_models() {
+    let Some(data) = test_data("onnx_reader::saved_models") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["resnet20_cifar10", "mobilenet_v3_textdir", "minilm_l6_sst2"] {
+        let path = data.join("models").join(format!("{name}.onnx"));
+        let model = mpq::onnx::load(&path, &Default::default()).unwrap();
+        let graph = mpq::graph::simplify(model.graph);
+        let bytes = mpq::onnx::model_bytes(&graph, &model.origin, model.opset).unwrap();
+        let theirs = second::ModelProto::parse_from_bytes(&bytes).unwrap();
+        let ours = proto::ModelProto::decode(bytes::Bytes::from(bytes.clone())).unwrap();
+        ours.same(&theirs, name);
+        let original = second::ModelProto::parse_from_bytes(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(theirs.producer_name, original.producer_name, "{name}");
+        assert_eq!(theirs.metadata_props, original.metadata_props, "{name}");
+        assert_eq!(theirs.graph.input, original.graph.input, "{name}");
+        assert_eq!(theirs.graph.output, original.graph.output, "{name}");
+        let saved = dir.path().join("saved.onnx");
+        fs::write(&saved, &bytes).unwrap();
+        let again = mpq::onnx::load(&saved, &Default::default()).unwrap();
+        let names = |graph: &mpq::graph::Graph| {
+            let nodes = graph.nodes().map(|(_, node)| (node.name.clone(), node.op_type.clone()));
+            nodes.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&again.graph), names(&graph), "{name}");
+        let bytes_again = mpq::onnx::model_bytes(&again.graph, &again.origin, again.opset).unwrap();
+        assert!(bytes_again == bytes, "{name}: saved again it is another file");
+    }
+}

@@ -66,7 +66,7 @@ mod deployment {
 
     use super::{README, Sandbox, fs};
 
-    /// The first block of a language behind the heading.
+    /// The first block of a language below the heading.
     fn block(language: &str) -> String {
         let readme = fs::read_to_string(README).unwrap();
         let (_, section) = readme.split_once("\n## Deploy\n").unwrap();
@@ -76,9 +76,15 @@ mod deployment {
 
     fn beside_the_digits() -> Sandbox {
         let sandbox = Sandbox::new();
-        for name in ["model.onnx", "calib", "val"] {
-            let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
+        let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
+        for name in ["model.onnx", "val"] {
             symlink(digits.join(name), sandbox.path(name)).unwrap();
+        }
+        fs::create_dir(sandbox.path("calib")).unwrap();
+        let calib = fs::read_dir(digits.join("calib")).unwrap().map(|entry| entry.unwrap());
+        for image in calib.take(12) {
+            let name = image.file_name().into_string().unwrap();
+            symlink(image.path(), sandbox.path("calib").join(name)).unwrap();
         }
         sandbox
     }
