@@ -2,7 +2,8 @@
 
 For every configuration: the model with QuantizeLinear and DequantizeLinear is valid; every encoding in it equals that of the
 configuration bit for bit; each operator alone, fed what mpq's simulation has there, is at most one step off,
-on fewer than 1e-3 of its elements. The whole network without graph
+on fewer than 1e-3 of its elements; of 16 bits, whose steps are not much larger than the rounding of sums in
+float32, on as many as 4 ulps of the largest value are of a step. The whole network without graph
 optimizations: its SQNR to the float network is that of mpq's simulation within 0.2 dB, or within what
 one ulp does to it (saturated outputs), and the two are no further from each other than 3 dB more than onnxruntime is from itself when inputs, biases and the
 scales of weights are changed by one ulp, up or down (the furthest of five times); a quantizer turns the
@@ -172,7 +173,8 @@ def check_alone(subject: Subject, path: Path, most: float) -> tuple[list[str], f
         steps = np.rint((found - expected) / np.float32(encoding["scale"]))
         part = float(np.mean(steps != 0))
         worst = max(worst, part)
-        if np.abs(steps).max(initial=0) > 1 or not part < most:
+        ulps = 4 * np.finfo(np.float32).eps * np.abs(expected).max(initial=0) / encoding["scale"]
+        if np.abs(steps).max(initial=0) > 1 or not part < max(most, ulps):
             problems.append(
                 f"`{name}`: {part:.1e} of {steps.size} elements differ, up to {np.abs(steps).max():.0f} steps"
             )
