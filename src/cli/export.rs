@@ -1,6 +1,5 @@
 //! `mpq export`: what the next tool in the pipe reads.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -9,6 +8,7 @@ use mpq::export::{self, Deployment, FORMATS, Format, Options};
 use mpq::onnx;
 use mpq::pipeline::Configured;
 use mpq::quant::Target;
+use mpq::report;
 
 use crate::cli::eval::{dims, read_config};
 use crate::cli::flags::{ModelArgs, read_target};
@@ -86,9 +86,9 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
         ui.summary(&format!("wrote `{}`, the float model that the names are of", path.display()));
     }
     output.write(&bytes, ui)?;
-    let conversions = export::conversion_places(&net);
+    let conversions = net.conversions();
     if !conversions.is_empty() {
-        ui.summary(&conversion_text(&conversions));
+        ui.summary(&report::conversions(&conversions));
     }
     Ok(ExitStatus::Success)
 }
@@ -166,21 +166,4 @@ pub(super) fn target(file: Option<&str>, config: &Config, ui: &Ui) -> anyhow::Re
     let found = &target.name;
     ensure!(found == expected, "target is `{found}`, the configuration is for `{expected}`");
     Ok(target)
-}
-
-/// Conversions that are told by place.
-const SHOWN: usize = 8;
-
-fn conversion_text(places: &[export::ConversionPlace]) -> String {
-    let n = places.len();
-    let mut text = format!("{n} conversion{}", if n == 1 { "" } else { "s" });
-    for place in places.iter().take(SHOWN) {
-        let export::ConversionPlace { tensor, node, from, to } = place;
-        write!(text, "\n  `{tensor}` from {from} to {to} bits at `{node}`")
-            .expect("a String takes all");
-    }
-    if SHOWN < n {
-        write!(text, "\n  and {} more", n - SHOWN).expect("a String takes all");
-    }
-    text
 }

@@ -302,6 +302,7 @@ impl Args {
 
     fn summarize(&self, config: &Config, tried: &[Tried], ui: &Ui) {
         ui.summary(&report::search(config, tried));
+        ui.detail(report::conversions(&config.conversions));
         if let Some(baseline) = report::better_baseline(config) {
             let candidate = baseline.candidate;
             let cure = match Strategy::find("best") {

@@ -7,8 +7,8 @@
 
 use crate::cost::{CostModel, Metric, Unit};
 use crate::graph::patterns::Unit as Computed;
-use crate::graph::{Graph, NodeId, Types, ValueId};
-use crate::quant::{Bits, Candidate, ConversionPrice, Placement};
+use crate::graph::{Graph, Types};
+use crate::quant::{Candidate, ConversionPrice, Placement};
 
 pub(super) const NUMBER: Metric = Metric {
     name: "conversions",
@@ -28,12 +28,7 @@ pub(super) const PRICE: Metric = Metric {
 
 /// Where the width of a unit's output meets that of what it reads first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seam {
-    /// What is read and what is made.
-    pub reads: ValueId,
-    pub makes: ValueId,
-    /// The first node of the unit.
-    pub node: NodeId,
+pub(super) struct Seam {
     /// The groups of both.
     read: usize,
     made: usize,
@@ -64,13 +59,6 @@ impl CostModel<'_> {
         (!self.prices.is_empty()).then(|| self.converted(candidates).map(price).sum())
     }
 
-    /// Where different widths meet, in model order, with both.
-    pub fn conversion_places(&self, candidates: &[Candidate]) -> Vec<(Seam, [Bits; 2])> {
-        let bits = |group: usize| candidates[group].activation;
-        let place = |seam: &Seam| (*seam, [bits(seam.read), bits(seam.made)]);
-        self.converted(candidates).map(place).collect()
-    }
-
     fn converted(&self, candidates: &[Candidate]) -> impl Iterator<Item = &Seam> {
         let bits = |group: usize| candidates[group].activation;
         self.seams.iter().filter(move |seam| bits(seam.read) != bits(seam.made))
@@ -85,13 +73,12 @@ pub(super) fn seams(
     group_of: &[Option<usize>],
 ) -> Vec<Seam> {
     let seam = |unit: &Computed| {
-        let reads = unit.nodes.iter().flat_map(|&id| placement.reads(graph, id)).next()?;
-        let read = group_of[reads.index()]?;
-        let (node, makes) = (*unit.nodes.first()?, unit.output);
-        let made = group_of[makes.index()]?;
+        let reads = unit.nodes.iter().flat_map(|&id| placement.reads(graph, id));
+        let read = reads.map(|value| group_of[value.index()]).next()??;
+        let made = group_of[unit.output.index()]?;
         let elements = types.get(unit.output).map_or(0, |ty| ty.len() as u64);
         let is_rounded = placement.root(unit.output) == Some(unit.output);
-        is_rounded.then_some(Seam { reads, makes, node, read, made, elements })
+        is_rounded.then_some(Seam { read, made, elements })
     };
     placement.units.iter().filter_map(seam).collect()
 }

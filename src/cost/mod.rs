@@ -15,7 +15,7 @@ use crate::graph::{Graph, Types};
 use crate::quant::{Candidate, ConversionPrice, Groups, Placement};
 
 use activations::Lifetimes;
-pub use conversions::Seam;
+use conversions::Seam;
 pub use latency::{CostTable, CostTableError, Latency, MissingRows};
 use weights::GroupTensors;
 

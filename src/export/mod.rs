@@ -6,7 +6,6 @@ mod container;
 mod conversions;
 mod exclude;
 mod overrides;
-mod places;
 mod qdq;
 mod weights;
 
@@ -16,7 +15,6 @@ use crate::pipeline::Configured;
 use crate::quant::Bits;
 
 pub use exclude::FORMS as EXCLUDE_FORMS;
-pub use places::{ConversionPlace, conversion_places};
 pub use weights::float_model;
 
 /// Every format. The one list to extend.

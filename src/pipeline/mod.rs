@@ -3,6 +3,7 @@
 mod artifacts;
 mod check;
 mod configured;
+mod conversions;
 mod error;
 mod evaluate;
 mod exam;

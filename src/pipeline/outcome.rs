@@ -1,9 +1,10 @@
 //! A search from Phase 1's result to the `config` file.
 
 use crate::artifact::{self, Artifact as _, Config, Ordered};
-use crate::cost::{Cost, Seam};
+use crate::cost::Cost;
 use crate::pipeline::artifacts::{self, Head};
-use crate::pipeline::{PipelineError, Study};
+use crate::pipeline::conversions::conversions;
+use crate::pipeline::{Network, PipelineError, Study};
 use crate::quant::Bits;
 use crate::search::{
     Amount, Answer, Budget, Configuration, CostMetric, Costs, Goal, Least, Missed, Outcome, Point,
@@ -179,6 +180,16 @@ impl Writer<'_, '_> {
         }
     }
 
+    fn conversions(&self, configuration: &Configuration) -> Vec<artifact::Conversion> {
+        let Network { graph, placement, groups, .. } = self.study.network;
+        let candidates = self.study.candidates(configuration);
+        let bits = |value| {
+            let group = groups.groups.iter().position(|group| group.activations.contains(&value));
+            group.map_or(Bits::FLOAT, |group| candidates[group].activation)
+        };
+        conversions(graph, placement, bits)
+    }
+
     fn point_cost(&self, cost: &Cost) -> artifact::PointCost {
         artifact::PointCost {
             bops: cost.bops,
@@ -221,20 +232,6 @@ impl Writer<'_, '_> {
             }
         };
         curve.points.iter().map(write).collect()
-    }
-
-    fn conversions(&self, configuration: &Configuration) -> Vec<artifact::Conversion> {
-        let graph = &self.study.network.graph;
-        let name = |id| graph.value_name(id).to_owned();
-        let places = self.study.costs.conversion_places(&self.study.candidates(configuration));
-        let place = |(seam, [from_bits, to_bits]): (Seam, [Bits; 2])| artifact::Conversion {
-            node: graph.node(seam.node).name.clone(),
-            reads: name(seam.reads),
-            makes: name(seam.makes),
-            from_bits,
-            to_bits,
-        };
-        places.into_iter().map(place).collect()
     }
 
     fn groups(&self, configuration: &Configuration) -> Vec<artifact::Group> {

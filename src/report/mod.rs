@@ -1,5 +1,6 @@
 //! Terminal tables and reports: text from the final numbers of the files. Nothing here prints.
 
+mod conversions;
 mod difference;
 mod evaluation;
 mod goal;
@@ -9,6 +10,7 @@ mod search;
 mod sensitivity;
 mod table;
 
+pub use conversions::conversions;
 pub use difference::{config_difference, list_difference, unexpected};
 pub use evaluation::evaluation;
 pub use goal::cheaper_baseline;
