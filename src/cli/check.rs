@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use mpq::onnx;
 use mpq::pipeline::misfits;
 
-use crate::cli::eval::{dims, read_config};
+use crate::cli::eval::dims;
 use crate::cli::export::target;
 use crate::cli::flags::ModelArgs;
-use crate::cli::{ExitStatus, Ui};
+use crate::cli::{ExitStatus, Ui, input};
 
 /// Tell whether a configuration fits a model
 ///
@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
-    let config = read_config(&args.config)?;
+    let config = input::read(&args.config)?;
     let target = target(args.target.as_deref(), &config, ui)?;
     let mut sizes = dims(&config)?;
     sizes.extend(args.model.dims());

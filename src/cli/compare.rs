@@ -1,6 +1,5 @@
 //! `mpq compare`: what differs between two files of a kind?
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +9,7 @@ use mpq::artifact::{
 };
 use mpq::report;
 
+use crate::cli::input::read_bytes;
 use crate::cli::{ExitStatus, Ui};
 
 /// Tell what differs between two results of a kind
@@ -18,11 +18,11 @@ use crate::cli::{ExitStatus, Ui};
 /// and where they differ most; exits 1 if tau is below --min-tau.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// What `mpq search` or `mpq sensitivity` wrote
+    /// What `mpq search` or `mpq sensitivity` wrote, `-` for stdin
     #[arg(value_name = "A.json")]
     a: PathBuf,
 
-    /// The same for another run
+    /// The same for another run; one of the two may be `-`
     #[arg(value_name = "B.json")]
     b: PathBuf,
 
@@ -47,6 +47,10 @@ enum File {
 }
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+    ensure!(
+        [&args.a, &args.b].iter().any(|path| *path != Path::new("-")),
+        "both files are `-`, expected one of them at most"
+    );
     let (a, b) = (read(&args.a)?, read(&args.b)?);
     let names = || format!("`{}` and `{}`", args.a.display(), args.b.display());
     let (text, is_yes) = match (a, b) {
@@ -84,7 +88,7 @@ fn mix(config: &Path, list: &Path) -> String {
 /// Reads a file of either kind.
 fn read(path: &Path) -> anyhow::Result<File> {
     let name = path.display().to_string();
-    let json = fs::read(path).with_context(|| format!("cannot read `{name}`"))?;
+    let json = read_bytes(path)?;
     match artifact::parse::<Config>(&name, &json) {
         Ok(config) => Ok(File::Config(Box::new(config))),
         Err(ArtifactError::Schema { found, .. }) if found.starts_with("mpq/sensitivity/") => {

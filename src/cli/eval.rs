@@ -1,6 +1,5 @@
 //! `mpq eval`: how good a network is, in float and quantized.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -20,7 +19,7 @@ use mpq::report;
 use crate::cli::flags::{Defaults, MetricArgs};
 use crate::cli::phase1::{MeasureArgs, Samples};
 use crate::cli::scratch::Scratch;
-use crate::cli::{ExitStatus, OutputArgs, Ui};
+use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
 /// Tell how good a model is, in float and quantized
 #[derive(Debug, clap::Args)]
@@ -91,7 +90,7 @@ impl Args {
     }
 
     fn evaluate(&self, ui: &Ui) -> anyhow::Result<Eval> {
-        let config = self.config.as_deref().map(read_config).transpose()?;
+        let config = self.config.as_deref().map(input::read::<Config>).transpose()?;
         let mut dims = config.as_ref().map_or_else(|| Ok(Default::default()), dims)?;
         dims.extend(self.measure.model.dims());
         let model = onnx::load(&self.measure.model.model, &dims)?;
@@ -134,16 +133,6 @@ impl Args {
 pub(super) fn dims(config: &Config) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
     let dim = |(name, &size): (&str, &u64)| Ok((name.to_owned(), usize::try_from(size)?));
     config.settings.dims.iter().map(dim).collect()
-}
-
-/// `-` is stdin.
-pub(super) fn read_config(path: &Path) -> anyhow::Result<Config> {
-    if path != Path::new("-") {
-        return Ok(artifact::read(path)?);
-    }
-    let mut json = Vec::new();
-    std::io::stdin().read_to_end(&mut json).context("cannot read stdin")?;
-    Ok(artifact::parse("-", &json)?)
 }
 
 /// The samples that a network is judged on.

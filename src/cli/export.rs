@@ -10,10 +10,10 @@ use mpq::pipeline::Configured;
 use mpq::quant::Target;
 use mpq::report;
 
-use crate::cli::eval::{dims, read_config};
+use crate::cli::eval::dims;
 use crate::cli::flags::{ModelArgs, read_target};
 use crate::cli::output::Output;
-use crate::cli::{ExitStatus, OutputArgs, Ui};
+use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
 /// Write a configuration as other tools read it
 ///
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let format = format.context("the flag takes names of formats only")?;
     args.check(format)?;
     let output = args.output.open()?;
-    let config = read_config(&args.config)?;
+    let config = input::read(&args.config)?;
     let mut sizes = dims(&config)?;
     sizes.extend(args.model.dims());
     let model = onnx::load(&args.model.model, &sizes)?;

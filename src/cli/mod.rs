@@ -8,6 +8,7 @@ mod eval;
 mod export;
 mod flags;
 mod goal;
+mod input;
 mod inspect;
 mod ops;
 mod output;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use mpq::artifact::Artifact as _;
+use mpq::artifact::{Artifact as _, Config};
 use mpq::data::{npz_bytes, read_inputs};
 use mpq::exec::{Changes, Engine, Keep};
 use mpq::graph::{Graph, ValueId};
@@ -13,10 +13,10 @@ use mpq::onnx;
 use mpq::pipeline::{self, Applied, Checked, Difference, Spot, Tolerance, evaluable, input_specs};
 use mpq::tensor::Tensor;
 
-use crate::cli::eval::{self, read_config};
+use crate::cli::eval;
 use crate::cli::flags::{ModelArgs, RunArgs};
 use crate::cli::output::Output;
-use crate::cli::{ExitStatus, Ui};
+use crate::cli::{ExitStatus, Ui, input};
 
 /// Run a model on tensors, or check what it gives
 ///
@@ -95,7 +95,7 @@ struct Loaded {
 
 impl Loaded {
     fn new(args: &Args) -> anyhow::Result<Loaded> {
-        let config = args.config.as_deref().map(read_config).transpose()?;
+        let config = args.config.as_deref().map(input::read::<Config>).transpose()?;
         let mut dims = config.as_ref().map_or_else(|| Ok(BTreeMap::new()), eval::dims)?;
         dims.extend(args.model.dims());
         let model = onnx::load(&args.model.model, &dims)?;

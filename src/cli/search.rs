@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{self, Artifact as _, Config};
 use mpq::cost::CostTable;
 use mpq::pipeline::{
@@ -16,7 +16,7 @@ use mpq::{onnx, report};
 use crate::cli::flags::Defaults;
 use crate::cli::goal::{QualityArgs, Validated};
 use crate::cli::phase1::{MeasureArgs, Priced, Samples};
-use crate::cli::{ExitStatus, OutputArgs, Ui};
+use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
 /// Find which bit-widths every weight and activation gets
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(super) struct Args {
 
     /// Search on what `mpq sensitivity` has measured
     ///
-    /// Without --calib, measured values of the result are null.
+    /// `-` is stdin, as for --expect and --like. Without --calib, measured values of the result are null.
     #[arg(long, value_name = "FILE")]
     sensitivity: Option<PathBuf>,
 
@@ -113,6 +113,7 @@ fn strategy(name: &str) -> Result<&'static Strategy, String> {
 }
 
 pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
+    args.check_stdin()?;
     args.take_settings()?;
     args.quality.check(args.strategy(), &args.goal(), !args.calib.is_empty())?;
     let expected = args.expected()?;
@@ -147,6 +148,17 @@ pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 }
 
 impl Args {
+    /// Stdin can be read once.
+    fn check_stdin(&self) -> anyhow::Result<()> {
+        let files = [&self.sensitivity, &self.expect, &self.like];
+        let n = files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count();
+        ensure!(
+            n < 2,
+            "{n} of `--sensitivity`, `--expect` and `--like` are `-`, expected one at most"
+        );
+        Ok(())
+    }
+
     fn read_cost_table(&self) -> anyhow::Result<Option<CostTable>> {
         let Some(path) = &self.cost_table else {
             let is_latency = |budget: &&Budget| budget.metric.name() == "latency";
@@ -166,7 +178,7 @@ impl Args {
     /// The result of --expect, if it is one of this model.
     fn expected(&self) -> anyhow::Result<Option<Config>> {
         let Some(path) = &self.expect else { return Ok(None) };
-        let config: Config = artifact::read(path)?;
+        let config: Config = input::read(path)?;
         let does_not_fit = || format!("cannot compare with `{}`", path.display());
         config.expect_model(&self.measure.model.load()?.sha256).with_context(does_not_fit)?;
         Ok(Some(config))
@@ -180,7 +192,7 @@ impl Args {
     /// Those of --like, where no flags tell others.
     fn take_settings(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.like else { return Ok(()) };
-        let config: Config = artifact::read(path)?;
+        let config: Config = input::read(path)?;
         let cannot_take = || format!("cannot take the settings of `{}`", path.display());
         let Args { measure, quality, strategy: chosen, .. } = self;
         let measured = self.sensitivity.is_some();
@@ -239,7 +251,7 @@ impl Args {
         cost_table: Option<CostTable>,
         ui: &Ui,
     ) -> anyhow::Result<Searched> {
-        let file: artifact::Sensitivity = artifact::read(path)?;
+        let file: artifact::Sensitivity = input::read(path)?;
         let does_not_fit = || format!("cannot use `{}`", path.display());
         let mut settings =
             self.measure.quant.measured_settings(&file, ui).with_context(does_not_fit)?;

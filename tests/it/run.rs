@@ -42,11 +42,20 @@ impl Sandbox {
 
     /// Runs `mpq` at the root of the project.
     pub(crate) fn mpq(&self, args: &[&str]) -> Ran {
+        self.run(args, Stdio::null())
+    }
+
+    /// The same, which reads a file of the sandbox on stdin.
+    pub(crate) fn mpq_reading(&self, name: &str, args: &[&str]) -> Ran {
+        self.run(args, Stdio::from(fs::File::open(self.path(name)).unwrap()))
+    }
+
+    fn run(&self, args: &[&str], stdin: Stdio) -> Ran {
         let root = self.0.path().to_str().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_mpq"))
             .args(args.iter().map(|arg| arg.replace("TMP", root)))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .output()
             .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(root, "TMP");

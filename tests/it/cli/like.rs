@@ -24,6 +24,29 @@ fn files() -> Sandbox {
 }
 
 #[test]
+fn results_from_a_pipe() {
+    let sandbox = files();
+    let compare = |args: &[&str]| sandbox.mpq_reading("a.json", &[&["compare"], args].concat());
+    assert_eq!(compare(&["-", "TMP/a.json"]).code, 0);
+    let changed = compare(&["TMP/b.json", "-"]);
+    assert_eq!(changed.code, 1, "{}", changed.stderr);
+    let twice = compare(&["-", "-"]);
+    let message = "error: both files are `-`, expected one of them at most\n";
+    assert_eq!((twice.code, twice.stderr.as_str()), (2, message));
+    let search = ["search", MODEL, "--sensitivity", "TMP/s.json", "--budget", "0.6", "-q"];
+    let expect = |more: &[&str]| sandbox.mpq_reading("a.json", &[&search[..], more].concat());
+    assert_eq!(expect(&["--expect", "-"]).code, 0);
+    assert_eq!(expect(&["--expect", "-", "--budget", "0.4"]).code, 1);
+    let twice = expect(&["--expect", "-", "--like", "-"]);
+    let message =
+        "error: 2 of `--sensitivity`, `--expect` and `--like` are `-`, expected one at most\n";
+    assert_eq!((twice.code, twice.stderr.as_str()), (2, message));
+    let piped = ["search", MODEL, "--sensitivity", "-", "--budget", "0.6", "-q"];
+    let piped = sandbox.mpq_reading("s.json", &piped);
+    assert_eq!((piped.code, piped.stdout), (0, sandbox.mpq(&search).stdout), "{}", piped.stderr);
+}
+
+#[test]
 fn expected_candidates() {
     let sandbox = files();
     let same = search(&sandbox, "--samples 12 --budget 0.6 --expect TMP/a.json -q");
