@@ -1,19 +1,20 @@
 """Exports of mpq, read by onnxruntime and by a validator of AIMET's formats.
 
-For every configuration: the model with QuantizeLinear and DequantizeLinear is valid; every encoding in it equals that of the
-configuration bit for bit; each operator alone, fed what mpq's simulation has there, is at most one step off,
-on fewer than 1e-3 of its elements; of 16 bits, whose steps are not much larger than the rounding of sums in
-float32, on as many as 4 ulps of the largest value are of a step. The whole network without graph
-optimizations: its SQNR to the float network is that of mpq's simulation within 0.2 dB, or within the
-spread that one ulp gives it (saturated outputs), and the two are no further from each other than 3 dB more than onnxruntime is from itself when inputs, biases and the
-scales of weights are changed by one ulp, up or down (the furthest of five times); a quantizer turns the
-least difference into an occasional whole step, so that two right simulations drift apart. (Inputs
-alone would often do nothing: they are rounded first.)
-mpq's simulation has float biases, so both are looked at with --float-bias. What int32 biases change is
-printed besides: the part of elements, at most one step off as well, and the SQNR. A bias is rounded to steps
-of the product of two scales, and those of 4-bit weights are large. Then: AIMET's encodings pass the validator, onnxruntime's
-`quantize_static` with the overrides gives the types that they ask for, and all files are the same
-twice.
+For every configuration: the model with QuantizeLinear and DequantizeLinear is valid; every encoding
+in it equals that of the configuration bit for bit; each operator alone, fed what mpq's simulation
+has there, is at most one step off, on fewer than 1e-3 of its elements; of 16 bits, whose steps are
+not much larger than the rounding of sums in float32, on as many as 4 ulps of the largest value are
+of a step. The whole network without graph optimizations: its SQNR to the float network is that of
+mpq's simulation within 0.2 dB, or within the spread that one ulp gives it (saturated outputs), and
+the two are no further from each other than 3 dB more than onnxruntime is from itself when inputs,
+biases and the scales of weights are changed by one ulp, up or down (the furthest of five times); a
+quantizer turns the least difference into an occasional whole step, so that two right simulations
+drift apart. (Inputs alone would often do nothing: they are rounded first.)
+mpq's simulation has float biases, so both are looked at with --float-bias. What int32 biases change
+is printed besides: the part of elements, at most one step off as well, and the SQNR. A bias is
+rounded to steps of the product of two scales, and those of 4-bit weights are large. Then: AIMET's
+encodings pass the validator, onnxruntime's `quantize_static` with the overrides gives the types
+that they ask for, and all files are the same twice.
 By default the digits of the examples; with --networks the real ones (`all` for all of them).
 """
 
