@@ -20,7 +20,7 @@ use mpq::exec::{Changes, EngineKind};
 use mpq::metric::sqnr::Aggregation;
 use mpq::pipeline::{Measuring, Network, Resources, Settings, input_specs};
 use mpq::progress::Silent;
-use mpq::quant::{RangeMethod, RangeMethods, Simulator, Target, node_macs};
+use mpq::quant::{RangeMethod, RangeMethods, Rounding, Simulator, Target, node_macs};
 
 struct Args {
     model: PathBuf,
@@ -85,6 +85,7 @@ impl Args {
                 activations: RangeMethod::Mse,
                 per_channel: true,
             },
+            rounding: Rounding::NEAREST,
             aggregation: Aggregation::Pooled,
             outputs: None,
             pins: Vec::new(),
@@ -183,9 +184,10 @@ fn phase1(args: &Args) -> Result<Timed, Box<dyn Error>> {
     let calibrate_s = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let simulator = network.simulator(&encodings);
+    let simulator = network.simulator(&encodings, None);
     let measuring = Measuring {
         simulator: &simulator,
+        rounded: None,
         engine: &*engine,
         feed: &feed,
         resources,

@@ -18,7 +18,7 @@ use mpq::pipeline::{
     search,
 };
 use mpq::progress::Silent;
-use mpq::quant::{RangeMethod, RangeMethods, Target};
+use mpq::quant::{RangeMethod, RangeMethods, Rounding, Target};
 use mpq::search::{
     Answer, Configuration, CostMetric, Curve, Flip, Goal, Least, Outcome, Problem, SearchError,
     Strategy,
@@ -99,6 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             activations: RangeMethod::Mse,
             per_channel: true,
         },
+        rounding: Rounding::NEAREST,
         aggregation: Aggregation::Pooled,
         outputs: None,
         pins: Vec::new(),
@@ -115,9 +116,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = network.engine(resources);
     let feed = Feed::new(&data, &inputs);
     let encodings = network.calibrate(&*engine, &feed, &Silent)?;
-    let simulator = network.simulator(&encodings);
+    let simulator = network.simulator(&encodings, None);
     let measuring = Measuring {
         simulator: &simulator,
+        rounded: None,
         engine: &*engine,
         feed: &feed,
         resources,

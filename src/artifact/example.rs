@@ -4,7 +4,8 @@ use crate::artifact::{
     Achieved, ActivationEncoding, Artifact as _, Baseline, Calibration, Config, Conversion,
     CurvePoint, Encodings, Eval, EvalData, Flip, Goal, Group, ListEntry, Measured, MeasuredChoice,
     MeasuredEncodings, MeasuredGroup, Model, Ordered, PointCost, Quality, RangeMethods, Requested,
-    Rounding, Sensitivity, Settings, TotalCost, WeightEncoding,
+    RoundedEntry, RoundedSet, Rounding, RoundingLoss, Sensitivity, Settings, TotalCost,
+    WeightEncoding,
 };
 use crate::data::{Channels, Crop, Filter, Layout, Preprocessing, Resize};
 use crate::quant::{Bits, Candidate};
@@ -280,5 +281,22 @@ pub(super) fn eval() -> Eval {
         data: EvalData { samples: 500 },
         float: [("top1", Some(0.868))].into_iter().collect(),
         quantized: Some(quantized.into_iter().collect()),
+    }
+}
+
+pub(crate) fn rounding() -> RoundedSet {
+    let rounding = Rounding { method: "adaround".to_owned(), sha256: Some("ef56".to_owned()) };
+    RoundedSet {
+        schema: RoundedSet::schema(),
+        version: "0.1.0".to_owned(),
+        model: model(),
+        calibration: calibration(),
+        settings: Settings { rounding, strategy: None, ..settings() },
+        iterations: 10_000,
+        weights: vec![RoundedEntry {
+            name: "conv1.weight".to_owned(),
+            encoding: weight_encoding(),
+            loss: Some(RoundingLoss { nearest: 0.25, rounded: 0.125 }),
+        }],
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod example;
 mod head;
 mod layout;
 mod ordered;
+mod rounding;
 mod schema;
 mod sensitivity;
 
@@ -35,6 +36,7 @@ pub use error::ArtifactError;
 pub use eval::{Eval, EvalData};
 pub use head::{Calibration, Model, RANK_BY_SQNR, RangeMethods, Rounding, Settings};
 pub use ordered::Ordered;
+pub use rounding::{ROUNDING_FILE, RoundedEntry, RoundedSet, RoundingLoss};
 pub use schema::{SCHEMAS, json_schema};
 pub use sensitivity::{ListEntry, MeasuredChoice, MeasuredEncodings, MeasuredGroup, Sensitivity};
 

@@ -4,6 +4,7 @@
 pub const SCHEMAS: &[(&str, &str)] = &[
     ("config", include_str!("schema/config.json")),
     ("sensitivity", include_str!("schema/sensitivity.json")),
+    ("rounding", include_str!("schema/rounding.json")),
     ("eval", include_str!("schema/eval.json")),
     ("target", include_str!("schema/target.json")),
 ];
@@ -20,7 +21,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::artifact::{Artifact, Config, Eval, Sensitivity, example, parse};
+    use crate::artifact::{Artifact, Config, Eval, RoundedSet, Sensitivity, example, parse};
     use crate::quant::{
         Bits, ConversionPrice, FixedRange, OperatorRule, OutputRule, ScaleKind, Target, TargetPin,
     };
@@ -184,7 +185,7 @@ mod tests {
     /// A kind of file, an example of it, and whether the structs accept a value as such a file.
     type Example = (&'static str, Value, fn(&Value) -> bool);
 
-    fn examples() -> [Example; 4] {
+    fn examples() -> [Example; 5] {
         fn accepts<A: Artifact>(value: &Value) -> bool {
             parse::<A>("", value.to_string().as_bytes()).is_ok()
         }
@@ -192,6 +193,7 @@ mod tests {
         [
             ("config", to_value(&example::config()), accepts::<Config>),
             ("sensitivity", to_value(&example::sensitivity()), accepts::<Sensitivity>),
+            ("rounding", to_value(&example::rounding()), accepts::<RoundedSet>),
             ("eval", to_value(&example::eval()), accepts::<Eval>),
             ("target", target, |value| Target::parse(&value.to_string()).is_ok()),
         ]
@@ -242,7 +244,7 @@ mod tests {
         for (name, example, _) in examples() {
             let mut validator = Validator::new(name);
             validator.check(&example).unwrap();
-            if name == "config" || name == "sensitivity" {
+            if ["config", "sensitivity", "rounding"].contains(&name) {
                 let mut example = example.clone();
                 let preprocessing = &mut example["calibration"]["preprocessing"];
                 preprocessing["resize"] = json!("fit:48x192");

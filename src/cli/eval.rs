@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
 use mpq::data::{Feed, Labels};
 use mpq::exec::{Changes, Engine};
@@ -66,10 +66,15 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 impl Args {
     fn check(&self) -> anyhow::Result<()> {
         self.check_metrics()?;
-        match self.measure.quant.first_given() {
-            Some(flag) if self.uniform.is_none() => bail!("`{flag}` is given without `--uniform`"),
-            _ => Ok(()),
+        if let Some(flag) = self.measure.quant.first_given() {
+            ensure!(self.uniform.is_some(), "`{flag}` is given without `--uniform`");
         }
+        let quantizes = self.config.is_some() || self.uniform.is_some();
+        ensure!(
+            quantizes || !self.measure.quant.has_rounded(),
+            "`--rounded` is given without `--config` or `--uniform`"
+        );
+        Ok(())
     }
 
     /// Whether there is all that the metrics need.
@@ -155,7 +160,8 @@ impl Subject<'_> {
         let outputs = &config.settings.outputs;
         let graph = evaluable(model.graph, outputs)?;
         let engine = self.args.measure.run.start_engine(&graph);
-        let applied = Applied::new(&graph, config);
+        let rounded = self.args.measure.quant.rounded(&config.model.sha256)?;
+        let applied = Applied::new(&graph, config, rounded.as_ref());
         let applied =
             applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;
         let earlier = config.settings.sqnr.parse()?;
@@ -180,7 +186,8 @@ impl Subject<'_> {
         let (feed, resources) = (samples.feed(), args.run.resources());
         let engine = network.engine(resources);
         let encodings = network.calibrate(&*engine, &feed, self.ui)?;
-        let simulator = network.simulator(&encodings);
+        let rounded = args.round(&network, &encodings, &feed, self.ui)?;
+        let simulator = network.simulator(&encodings, rounded.as_ref());
         let chosen = network.uniform(candidate);
         let outputs = compared.unwrap_or_else(|| network.output_names());
         let changes = simulator.changes(&chosen);

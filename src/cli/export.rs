@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{Artifact as _, Config};
 use mpq::export::{self, Deployment, FORMATS, Format, Options};
 use mpq::onnx;
-use mpq::pipeline::Configured;
+use mpq::pipeline::{Configured, read_rounded};
 use mpq::quant::Target;
 use mpq::report;
 
@@ -35,6 +35,12 @@ pub(super) struct Args {
 
     #[command(flatten)]
     output: OutputArgs,
+
+    /// The weights that the configuration was made with
+    ///
+    /// A folder that `mpq round` wrote; needed where weights are not rounded to nearest.
+    #[arg(long, value_name = "DIR")]
+    rounded: Option<PathBuf>,
 
     /// The target's file, if it is no built-in one
     #[arg(long, value_name = "FILE")]
@@ -75,11 +81,15 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let unfit = || format!("cannot use `{}`", args.config.display());
     config.expect_model(&model.sha256).with_context(unfit)?;
     let target = target(args.target.as_deref(), &config, ui)?;
-    let net = Configured::new(model.graph.clone(), &config, &target).with_context(unfit)?;
+    let rounded = args.rounded.as_deref().map(read_rounded).transpose()?;
+    let rounded = rounded.map(|(_, rounded)| rounded);
+    let net = Configured::new(model.graph.clone(), &config, &target, rounded);
+    let net = net.with_context(unfit)?;
     let options = Options { opset: args.opset, float_bias: args.float_bias, tool: args.tool() };
     let deployment = Deployment { net: &net, origin: &model.origin, opset: model.opset, options };
     let bytes = (format.write)(&deployment)?;
-    let float_model = args.float_model(format, net.is_rewritten(&model.graph), ui)?;
+    let float_model =
+        args.float_model(format, net.has_rounded() || net.is_rewritten(&model.graph), ui)?;
     if let Some(path) = float_model {
         let place = Output::open(&path)?;
         place.write(&export::float_model(&deployment)?, ui)?;

@@ -13,6 +13,7 @@ mod inspect;
 mod ops;
 mod output;
 mod phase1;
+mod round;
 mod run;
 mod schema;
 mod scratch;
@@ -46,6 +47,7 @@ enum Command {
     Eval(eval::Args),
     Export(export::Args),
     Inspect(inspect::Args),
+    Round(round::Args),
     Run(run::Args),
     Check(check::Args),
     Compare(compare::Args),
@@ -94,6 +96,7 @@ impl Command {
             Command::Eval(args) => eval::run(args, ui),
             Command::Export(args) => export::run(args, ui),
             Command::Inspect(args) => inspect::run(args, ui),
+            Command::Round(args) => round::run(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Check(args) => check::run(args, ui),
             Command::Compare(args) => compare::run(args, ui),

@@ -6,6 +6,7 @@ use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
 use mpq::pipeline::{Head, Measuring, Network, Resources, Settings, Study, input_specs};
+use mpq::quant::{Effort, Encodings, Rounded};
 use mpq::search::Budget;
 
 use crate::cli::flags::Defaults;
@@ -50,16 +51,40 @@ impl MeasureArgs {
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
         network.check_budgets(priced.budgets)?;
-        let head = Head::new(&network, &samples.data)?;
+        let mut head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);
         let encodings = network.calibrate(&*engine, &feed, ui)?;
-        let simulator = network.simulator(&encodings);
+        let rounded = self.round(&network, &encodings, &feed, ui)?;
+        let rounded = rounded.as_ref();
+        head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
+        let simulator = network.simulator(&encodings, rounded);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
+        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
         let sensitivity = network.sensitivity(&measuring)?;
         ui.summary(&samples.text());
         then(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
+    }
+}
+
+impl MeasureArgs {
+    /// The weights of --rounded, if they fit, else made now; `None` where they are rounded to nearest.
+    pub(super) fn round(
+        &self,
+        network: &Network,
+        encodings: &Encodings,
+        feed: &Feed<'_>,
+        ui: &Ui,
+    ) -> anyhow::Result<Option<Rounded>> {
+        match self.quant.rounded(&network.sha256)? {
+            Some(rounded) => {
+                network.expect_rounded(&rounded, encodings)?;
+                Ok(Some(rounded))
+            }
+            None => {
+                Ok(network.round(encodings, Effort::DEFAULT, feed, self.run.resources(), ui)?)
+            }
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use mpq::data::{npz_bytes, read_inputs};
 use mpq::exec::{Changes, Engine, Keep};
 use mpq::graph::{Graph, ValueId};
 use mpq::onnx;
-use mpq::pipeline::{self, Applied, Checked, Difference, Spot, Tolerance, evaluable, input_specs};
+use mpq::pipeline::{
+    self, Applied, Checked, Difference, Spot, Tolerance, evaluable, input_specs, read_rounded,
+};
 use mpq::tensor::Tensor;
 
 use crate::cli::eval;
@@ -33,6 +35,10 @@ pub(super) struct Args {
     /// Quantize as this configuration says
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// The weights that the configuration was made with
+    #[arg(long, value_name = "DIR", requires = "config")]
+    rounded: Option<PathBuf>,
 
     /// Write all outputs here
     #[arg(short, long, value_name = "OUT.npz", required_unless_present = "check")]
@@ -109,7 +115,10 @@ impl Loaded {
         let outputs = model.graph.outputs().to_vec();
         let compared = config.as_ref().map_or(&[][..], |config| &config.settings.outputs);
         let graph = evaluable(model.graph, compared)?;
-        let applied = config.as_ref().map(|config| Applied::new(&graph, config)).transpose();
+        let rounded = args.rounded.as_deref().map(read_rounded).transpose()?;
+        let rounded = rounded.as_ref().map(|(_, rounded)| rounded);
+        let applied = config.as_ref().map(|config| Applied::new(&graph, config, rounded));
+        let applied = applied.transpose();
         let applied = applied.with_context(unfit)?;
         Ok(Loaded { graph, outputs, applied })
     }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{self, Artifact as _, Config};
 use mpq::cost::CostTable;
 use mpq::pipeline::{
-    Head, Measuring, Network, Scorer, Searched, Study, input_types, read_scores, read_sensitivity,
-    search, search_quality,
+    Head, Measuring, Network, Scorer, Searched, Study, expect_rounding, input_types, read_scores,
+    read_sensitivity, search, search_quality,
 };
 use mpq::search::{Budget, Goal, STRATEGIES, Strategy, Tried};
 use mpq::{onnx, report};
@@ -282,6 +282,11 @@ impl Args {
         network.check_budgets(&self.budgets)?;
         let (sensitivity, encodings) =
             read_sensitivity(&network, &file).with_context(does_not_fit)?;
+        let rounded = self.measure.quant.rounded(&network.sha256)?;
+        let rounded = rounded.as_ref();
+        if rounded.is_some() || samples.is_some() {
+            expect_rounding(&file.settings.rounding, rounded).with_context(does_not_fit)?;
+        }
         let head = head(&file, &network);
         let Some(samples) = samples else {
             let study = Study::new(&network, &encodings, &sensitivity, None)?;
@@ -298,9 +303,9 @@ impl Args {
         }
         let (feed, resources) = (samples.feed(), self.measure.run.resources());
         let engine = network.engine(resources);
-        let simulator = network.simulator(&encodings);
+        let simulator = network.simulator(&encodings, rounded);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let measuring = Measuring { simulator, engine, feed, resources, progress: ui };
+        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
         let study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
         let study = study.ranked(read_scores(&network, &file));
         let (compared, dims) = (&file.settings.outputs[..], &network.settings.dims);

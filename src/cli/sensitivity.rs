@@ -57,7 +57,7 @@ impl Args {
             let Some((metric, scorer)) = ranking else {
                 return Ok(sensitivity_file(&study, head)?);
             };
-            let scores = study.network.scores(study.encodings, scorer)?;
+            let scores = study.network.scores(study.encodings, study.rounded(), scorer)?;
             head.settings.rank_by = metric.to_owned();
             Ok(sensitivity_file(&study.ranked(Some(scores)), head)?)
         };

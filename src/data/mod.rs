@@ -47,7 +47,7 @@ pub use options::{
 };
 pub use preprocess::{Layout, Preprocessing};
 pub use target::Target;
-pub use whole::{NpzError, read_inputs};
+pub use whole::{NpzError, read_arrays, read_inputs};
 
 /// What a network takes as one input.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub fn read_inputs(sources: &[PathBuf], inputs: &[InputSpec]) -> Result<Vec<Tens
 }
 
 /// The arrays of a file, whatever it is called, with their names; that of an `.npy` has none.
-fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
+pub fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(6).read_to_end(&mut head));
     read.map_err(|source| DataError::read(path, source))?;

@@ -113,6 +113,11 @@ impl Values {
         }
     }
 
+    /// A value in row-major order, however it is stored.
+    pub fn tensor(&self, id: ValueId) -> Option<Tensor> {
+        self.values[id.index()].as_ref().map(Stored::tensor)
+    }
+
     /// Gives `visit` all elements of a float32 value, in parts, in no particular order. Tells whether
     /// the value is there and float32.
     pub fn for_each_part(&self, id: ValueId, mut visit: impl FnMut(&[f32])) -> bool {

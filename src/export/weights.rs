@@ -11,20 +11,22 @@ pub(super) const FORMAT: Format = Format { name: "weights", names_tensors: false
 const OLDEST_OPSET: u16 = 7;
 
 fn write(deployment: &Deployment<'_>) -> Result<Vec<u8>, ExportError> {
-    let net = deployment.net;
-    let mut rewrite = Rewrite::new(net.graph.clone());
-    for (&id, encoding) in &net.constants {
-        let constant = net.graph.constant(id).expect("checked when it was read");
-        let mut tensor = constant.tensor().clone();
-        encoding.fake_quantize(&mut tensor);
-        rewrite.set_constant(id, tensor);
-    }
-    bytes(deployment, rewrite.finish())
+    bytes(deployment, on_grid(deployment))
 }
 
-/// The model whose tensors and nodes the encodings are of: simplified, nothing rounded.
+/// The model whose tensors and nodes the encodings are of: simplified. Weights that were not rounded
+/// to nearest are on their grids, so that rounding to nearest gives the same integers again.
 pub fn float_model(deployment: &Deployment<'_>) -> Result<Vec<u8>, ExportError> {
-    bytes(deployment, deployment.net.graph.clone())
+    let net = deployment.net;
+    let graph = if net.has_rounded() { on_grid(deployment) } else { net.graph.clone() };
+    bytes(deployment, graph)
+}
+
+fn on_grid(deployment: &Deployment<'_>) -> Graph {
+    let net = deployment.net;
+    let mut rewrite = Rewrite::new(net.graph.clone());
+    net.constants.keys().for_each(|&id| rewrite.set_constant(id, net.on_grid(id)));
+    rewrite.finish()
 }
 
 fn bytes(deployment: &Deployment<'_>, mut graph: Graph) -> Result<Vec<u8>, ExportError> {

@@ -73,7 +73,7 @@ fn add_by_product(shape: &ConvShape, x: &[f32], w: &[f32], y: &mut [f32]) {
         return;
     }
     let pointwise = shape.axes.iter().all(Axis::is_pointwise);
-    let mut patches = Patches::new(&shape.axes, c_in);
+    let mut patches = Patches::new(&shape.axes, c_in, BLOCK);
     let weights = w.chunks_exact(c_out * depth).cycle();
     let groups = x.chunks_exact(c_in * plane_in).zip(y.chunks_exact_mut(c_out * plane_out));
     for ((x, y), w) in groups.zip(weights) {
@@ -95,16 +95,18 @@ pub(super) fn matrix(x: &[f32], dims: [usize; 2]) -> ArrayView2<'_, f32> {
 }
 
 /// The matrix `[c_in * taps, output elements]` of all patches, a block of output rows at a time.
-struct Patches<'a> {
+pub(super) struct Patches<'a> {
     axes: &'a [Axis; 3],
     c_in: usize,
+    /// About as many elements make a block.
+    block: usize,
     buffer: Vec<f32>,
     inside: Vec<Range<usize>>,
 }
 
 impl<'a> Patches<'a> {
-    fn new(axes: &'a [Axis; 3], c_in: usize) -> Patches<'a> {
-        Patches { axes, c_in, buffer: Vec::new(), inside: axes[2].all_inside() }
+    pub(super) fn new(axes: &'a [Axis; 3], c_in: usize, block: usize) -> Patches<'a> {
+        Patches { axes, c_in, block, buffer: Vec::new(), inside: axes[2].all_inside() }
     }
 
     fn depth(&self) -> usize {
@@ -112,10 +114,10 @@ impl<'a> Patches<'a> {
     }
 
     /// Output rows, `depth * height` of them, in blocks.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let [depth, height, width] = self.axes.map(|axis| axis.output);
         let n_rows = depth * height;
-        let step = (BLOCK / (self.depth() * width).max(1)).clamp(1, n_rows.max(1));
+        let step = (self.block / (self.depth() * width).max(1)).clamp(1, n_rows.max(1));
         (0..n_rows).step_by(step).map(move |start| start..(start + step).min(n_rows))
     }
 
@@ -125,7 +127,7 @@ impl<'a> Patches<'a> {
     }
 
     /// The patches of `rows`, from one group's channels of one sample.
-    fn unfold(&mut self, x: &[f32], rows: Range<usize>) -> ArrayView2<'_, f32> {
+    pub(super) fn unfold(&mut self, x: &[f32], rows: Range<usize>) -> ArrayView2<'_, f32> {
         let [a, b, c] = self.axes;
         let dims = [self.depth(), self.columns(&rows).len()];
         self.buffer.resize(dims[0] * dims[1], 0.);

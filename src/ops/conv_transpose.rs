@@ -9,7 +9,7 @@ use crate::ops::floats::{self, floats, optional_floats};
 use crate::ops::plain_conv;
 use crate::ops::real::{optional_reals, reals};
 use crate::ops::window::{AutoPad, Window, checked, extent};
-use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole, Weight};
+use crate::ops::{Attrs, Bodies, Inputs, Lowering, OpDef, OpError, Operator, QuantRole, Weight};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("ConvTranspose", 1, ConvTranspose::read)];
@@ -149,6 +149,10 @@ impl Operator for ConvTranspose {
     /// With groups, a slice along axis 1 holds one output channel of each group.
     fn quant(&self, _inputs: &Inputs<'_>) -> QuantRole {
         QuantRole::weighted(X, Weight { input: W, channel_axis: 1 }).with_bias(B)
+    }
+
+    fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
+        self.shape(inputs.shape(X), inputs.shape(W)).ok().map(Lowering::ConvTranspose)
     }
 }
 

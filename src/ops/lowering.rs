@@ -7,6 +7,8 @@ use crate::kernels::{Axis, ConvShape, Map, Positions, ResizeTaps, Zip};
 pub enum Lowering {
     /// Input 0 convolved with the filters of input 1, plus the bias of input 2 if it is there.
     Conv(ConvShape),
+    /// The same with a transposed convolution.
+    ConvTranspose(ConvShape),
     /// Matrices of inputs 0 and 1 multiplied.
     Product(Product),
     /// Every element of input 0 on its own.

@@ -39,7 +39,10 @@ impl Head {
                     activations: settings.ranges.activations.to_string(),
                 },
                 weights: granularity(settings.ranges.per_channel).to_owned(),
-                rounding: artifact::Rounding { method: "nearest".to_owned(), sha256: None },
+                rounding: artifact::Rounding {
+                    method: settings.rounding.to_string(),
+                    sha256: None,
+                },
                 equalize: false,
                 bias_correction: false,
                 sqnr: settings.aggregation.to_string(),
@@ -129,7 +132,7 @@ fn activation_encoding(encoding: &Encoding) -> ActivationEncoding {
     }
 }
 
-fn weight_encoding(encoding: &Encoding) -> WeightEncoding {
+pub(super) fn weight_encoding(encoding: &Encoding) -> WeightEncoding {
     let grids = (0..encoding.scales.len()).map(|channel| encoding.grid(channel));
     let (min, max) = grids.map(|grid| (grid.min, grid.max)).unzip();
     WeightEncoding {

@@ -6,9 +6,9 @@ use crate::artifact::Config;
 use crate::graph::{Dim, Graph, NodeId, Types, ValueId, infer};
 use crate::onnx::settle_axes;
 use crate::ops::OutputRange;
-use crate::pipeline::{PipelineError, artifacts, evaluable, input_types};
-use crate::quant::{Encoding, Placement, Target};
-use crate::tensor::{DType, TensorType};
+use crate::pipeline::{PipelineError, artifacts, evaluable, expect_rounding, input_types};
+use crate::quant::{Encoding, Placement, Rounded, RoundedWeight, Target};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// What stands for a free dimension that is not the first: types of values hardly depend on it.
 const FREE_SIZE: usize = 64;
@@ -23,19 +23,24 @@ pub struct Configured {
     pub activations: BTreeMap<ValueId, Encoding>,
     /// Of weights and constant operands.
     pub constants: BTreeMap<ValueId, Encoding>,
+    /// The integers of weights that are not rounded to nearest.
+    rounded: Option<Rounded>,
     producers: Vec<Option<NodeId>>,
 }
 
 impl Configured {
-    /// `graph` is that of the model that the configuration was made for.
+    /// `graph` is that of the model that the configuration was made for, `rounded` the set of weights.
     ///
     /// # Errors
-    /// If a tensor of the file is not in the graph, or its encoding does not fit it.
+    /// If a tensor of the file is not in the graph, or its encoding does not fit it, or if `rounded` is
+    /// not the set that the file was made with.
     pub fn new(
         graph: Graph,
         config: &Config,
         target: &Target,
+        rounded: Option<Rounded>,
     ) -> Result<Configured, PipelineError> {
+        expect_rounding(&config.settings.rounding, rounded.as_ref())?;
         let outputs: Vec<String> =
             graph.outputs().iter().map(|&id| graph.value_name(id).to_owned()).collect();
         let graph = evaluable(graph, &config.settings.outputs)?;
@@ -51,7 +56,15 @@ impl Configured {
         let activations = activations(&graph, config)?;
         let constants = constants(&graph, config)?;
         let producers = graph.producers();
-        Ok(Configured { graph, types, placement, activations, constants, producers })
+        let net =
+            Configured { graph, types, placement, activations, constants, rounded, producers };
+        match net.constants.keys().find(|&&id| !net.fits_rounded(id)) {
+            None => Ok(net),
+            Some(&id) => Err(PipelineError::OtherScales {
+                name: net.graph.value_name(id).to_owned(),
+                bits: net.constants[&id].bits,
+            }),
+        }
     }
 
     /// The encoding that a value has: its own, or that of what it was moved from. What an operator
@@ -93,14 +106,49 @@ impl Configured {
         true
     }
 
-    /// The integers of a constant, in its order: rounded to nearest.
+    /// Whether a constant has no other encoding in the set of rounded weights.
+    fn fits_rounded(&self, constant: ValueId) -> bool {
+        let encoding = &self.constants[&constant];
+        let shape = self.graph.constant(constant).map_or(&[][..], |constant| &constant.ty().shape);
+        self.rounded_weight(constant).is_none_or(|weight| weight.fits(shape, encoding))
+    }
+
+    fn rounded_weight(&self, constant: ValueId) -> Option<&RoundedWeight> {
+        let name = self.graph.value_name(constant);
+        self.rounded.as_ref()?.get(name, self.constants[&constant].bits)
+    }
+
+    /// The integers of a constant, in its order: to nearest where no set of rounded weights has it.
     ///
     /// # Panics
     /// If the constant has no encoding.
     pub fn integers(&self, constant: ValueId) -> Vec<i32> {
+        if let Some(weight) = self.rounded_weight(constant) {
+            return weight.integers.iter().map(|&integer| i32::from(integer)).collect();
+        }
         let encoding = &self.constants[&constant];
         let tensor = self.graph.constant(constant).expect("checked when it was read").tensor();
         encoding.quantize(tensor)
+    }
+
+    /// A constant on its grid: what its integers stand for.
+    ///
+    /// # Panics
+    /// If the constant has no encoding.
+    pub fn on_grid(&self, constant: ValueId) -> Tensor {
+        let encoding = &self.constants[&constant];
+        let tensor = self.graph.constant(constant).expect("checked when it was read").tensor();
+        if let Some(weight) = self.rounded_weight(constant) {
+            return weight.tensor(tensor.shape());
+        }
+        let mut tensor = tensor.clone();
+        encoding.fake_quantize(&mut tensor);
+        tensor
+    }
+
+    /// Whether weights are not all rounded to nearest.
+    pub fn has_rounded(&self) -> bool {
+        self.rounded.is_some()
     }
 
     /// The encodings of the activations that a node reads as such, with their positions.
@@ -171,7 +219,6 @@ pub(crate) mod testing {
     use crate::exec::{Changes, Engine as _, Keep, Prepared, Reference, ValueHook};
     use crate::graph::testing::{inputs, types};
     use crate::quant::{Bits, FakeQuantize, Range};
-    use crate::tensor::Tensor;
 
     /// A network whose values are all rounded for `generic` as if they were within -1.5 and 2.5, each
     /// to the bits of its name; weights as if they were within -1 and 1. 32 bits leave it in float.
@@ -196,7 +243,7 @@ pub(crate) mod testing {
         let operands = placement.operands.iter().map(|site| (site.value, None));
         let constants = weights.chain(operands).filter_map(constant).collect();
         let producers = graph.producers();
-        Configured { types, placement, activations, constants, producers, graph }
+        Configured { types, placement, activations, constants, rounded: None, producers, graph }
     }
 
     /// The outputs of a network as its simulation gives them.

@@ -10,7 +10,7 @@ use crate::exec::RunError;
 use crate::graph::NodeError;
 use crate::metric::MetricError;
 use crate::metric::sqnr::SqnrError;
-use crate::quant::{CalibrationError, GroupError};
+use crate::quant::{Bits, CalibrationError, FitError, GroupError};
 use crate::search::SearchError;
 use crate::sensitivity::MeasureError;
 
@@ -48,6 +48,9 @@ pub enum PipelineError {
     Calibration(CalibrationError),
 
     #[error(transparent)]
+    Round(FitError),
+
+    #[error(transparent)]
     Measure(MeasureError),
 
     #[error(transparent)]
@@ -81,8 +84,36 @@ pub enum PipelineError {
     )]
     EncodingDoesNotFit { name: String },
 
+    #[error("the rounded weights have `{name}` at {} bits, expected {expected}", Or(found))]
+    NotRounded { name: String, found: String, expected: Bits },
+
+    #[error(
+        "`{name}` was rounded at {bits} bits for other scales than those of this calibration\nhint: `mpq round` with the same samples, --range, --weights and --target"
+    )]
+    OtherScales { name: String, bits: Bits },
+
+    #[error(
+        "weights were rounded by `{method}`, their SHA-256 is `{sha256}`\nhint: give their folder with --rounded DIR; `mpq round` with the same samples and settings makes it again"
+    )]
+    NoRounded { method: String, sha256: String },
+
+    #[error("the rounded weights have SHA-256 `{found}`, expected `{expected}`")]
+    OtherRounded { found: String, expected: String },
+
+    #[error("weights were rounded by `{method}`, expected no --rounded")]
+    RoundedToNearest { method: String },
+
     #[error("the file's {what} is `{found}`, that of this model is `{expected}`")]
     Foreign { what: &'static str, found: String, expected: String },
+}
+
+/// Of a list that may be empty.
+struct Or<'a>(&'a str);
+
+impl fmt::Display for Or<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "no" } else { self.0 })
+    }
 }
 
 struct Lines<'a, T>(&'a [T]);

@@ -15,7 +15,7 @@ use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
-use crate::quant::FakeQuantize;
+use crate::quant::{FakeQuantize, Rounded};
 use crate::sensitivity::MeasureError;
 use crate::tensor::{DType, Tensor};
 
@@ -30,14 +30,22 @@ impl Applied {
     /// `graph` is the simplified one of the model that the file was made for.
     ///
     /// # Errors
-    /// If a tensor of the file is not in the graph, or has other channels.
-    pub fn new(graph: &Graph, config: &Config) -> Result<Applied, PipelineError> {
-        Applied::of(graph, &config.encodings)
+    /// If a tensor of the file is not in the graph, or has other channels, or if `rounded` is not the
+    /// set of weights that the file was made with.
+    pub fn new(
+        graph: &Graph,
+        config: &Config,
+        rounded: Option<&Rounded>,
+    ) -> Result<Applied, PipelineError> {
+        expect_rounding(&config.settings.rounding, rounded)?;
+        Applied::of(graph, &config.encodings, rounded)
     }
 
+    /// A weight that is not in the set is rounded to nearest.
     pub(super) fn of(
         graph: &Graph,
         encodings: &artifact::Encodings,
+        rounded: Option<&Rounded>,
     ) -> Result<Applied, PipelineError> {
         let find = |name: &str| {
             let id = graph.find_value(name);
@@ -60,8 +68,21 @@ impl Applied {
                     constant.ty().dtype == DType::F32 && encoding.fits(&constant.ty().shape)
                 })
                 .ok_or_else(|| PipelineError::EncodingDoesNotFit { name: name.to_owned() })?;
-            let mut tensor = constant.tensor().clone();
-            encoding.fake_quantize(&mut tensor);
+            let shape = &constant.ty().shape;
+            let tensor = match rounded.and_then(|set| set.get(name, encoding.bits)) {
+                Some(weight) if weight.fits(shape, &encoding) => weight.tensor(shape),
+                Some(_) => {
+                    return Err(PipelineError::OtherScales {
+                        name: name.to_owned(),
+                        bits: encoding.bits,
+                    });
+                }
+                None => {
+                    let mut tensor = constant.tensor().clone();
+                    encoding.fake_quantize(&mut tensor);
+                    tensor
+                }
+            };
             applied.constants.insert(id, Arc::new(Prepared::new(tensor)));
         }
         Ok(applied)
@@ -72,6 +93,28 @@ impl Applied {
         Changes {
             constants: self.constants.clone(),
             hooks: hooks.map(|(&id, hook)| (id, hook as _)).collect(),
+        }
+    }
+}
+
+/// Refuses another set of rounded weights than the one that a file was made with.
+pub fn expect_rounding(
+    settings: &artifact::Rounding,
+    rounded: Option<&Rounded>,
+) -> Result<(), PipelineError> {
+    let method = || settings.method.clone();
+    match (&settings.sha256, rounded) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(PipelineError::RoundedToNearest { method: method() }),
+        (Some(expected), None) => {
+            Err(PipelineError::NoRounded { method: method(), sha256: expected.clone() })
+        }
+        (Some(expected), Some(set)) => {
+            let found = set.sha256();
+            if found == *expected {
+                return Ok(());
+            }
+            Err(PipelineError::OtherRounded { found, expected: expected.clone() })
         }
     }
 }

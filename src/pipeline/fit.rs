@@ -112,6 +112,7 @@ fn network(
             activations: crate::quant::RangeMethod::Mse,
             per_channel: config.settings.weights == "per-channel",
         },
+        rounding: crate::quant::Rounding::NEAREST,
         aggregation: crate::metric::sqnr::Aggregation::Pooled,
         outputs: chosen.map(|names| names.into_iter().filter(|n| known(&model.graph, n)).collect()),
         pins: pins.collect(),

@@ -13,6 +13,8 @@ mod judge;
 mod network;
 mod outcome;
 mod rank;
+mod round;
+mod rounded;
 mod score;
 mod study;
 
@@ -22,7 +24,7 @@ pub use configured::Configured;
 #[cfg(test)]
 pub(crate) use configured::testing;
 pub use error::PipelineError;
-pub use evaluate::{Applied, Evaluated, Evaluation};
+pub use evaluate::{Applied, Evaluated, Evaluation, expect_rounding};
 pub use fit::{Misfit, misfits};
 pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
@@ -33,5 +35,6 @@ pub use network::{
 };
 pub use outcome::{Searched, search, search_quality};
 pub use rank::read_scores;
+pub use rounded::{RoundedError, read_rounded, rounded_files};
 pub use score::{Scorer, Validation};
 pub use study::{Measuring, Study};

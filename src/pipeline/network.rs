@@ -10,7 +10,7 @@ use crate::graph::{Graph, Types, ValueId, infer, simplify};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
 use crate::pipeline::PipelineError;
-use crate::quant::{Candidate, Candidates, Groups, Pin, Placement, RangeMethods, Target};
+use crate::quant::{Candidate, Candidates, Groups, Pin, Placement, RangeMethods, Rounding, Target};
 use crate::tensor::{DType, Tensor, TensorType};
 
 /// Everything that a result depends on besides the model and the samples.
@@ -19,6 +19,7 @@ pub struct Settings {
     pub candidates: Candidates,
     pub target: Target,
     pub ranges: RangeMethods,
+    pub rounding: Rounding,
     pub aggregation: Aggregation,
     /// Tensors whose SQNR counts; `None` for the float outputs of the network.
     pub outputs: Option<Vec<String>>,

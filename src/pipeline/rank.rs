@@ -2,14 +2,15 @@
 
 use crate::artifact::{self, RANK_BY_SQNR};
 use crate::pipeline::{Network, PipelineError, Scorer, artifacts};
-use crate::quant::{Bits, Candidate, Encodings, Group};
+use crate::quant::{Bits, Candidate, Encodings, Group, Rounded};
 
 impl Network {
     /// By group and choice, what the first metric of `scorer` has with everything else in float; NaN
-    /// where it has no value.
+    /// where it has no value. Weights are rounded to nearest where `rounded` has none.
     pub fn scores(
         &self,
         encodings: &Encodings,
+        rounded: Option<&Rounded>,
         scorer: &Scorer<'_>,
     ) -> Result<Vec<Vec<f64>>, PipelineError> {
         let groups = &self.groups.groups;
@@ -27,7 +28,7 @@ impl Network {
         let choices =
             choices.flat_map(|(index, group)| group.choices.iter().map(move |&c| (index, c)));
         let all: Vec<artifact::Encodings> = choices.map(|(group, c)| alone(group, c)).collect();
-        let scored = scorer.score_all(&all)?;
+        let scored = scorer.score_all(&all, rounded)?;
         let mut scores = scored.iter().map(|scored| scored.first().map_or(f64::NAN, |(_, x)| *x));
         let of_group = |group: &Group| scores.by_ref().take(group.choices.len()).collect();
         Ok(groups.iter().map(of_group).collect())

@@ -15,6 +15,7 @@ use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::{Applied, PipelineError};
 use crate::progress::Progress;
+use crate::quant::Rounded;
 use crate::sensitivity::MeasureError;
 
 /// What configurations are scored on.
@@ -84,23 +85,35 @@ impl<'a> Scorer<'a> {
     }
 
     /// What the network has with these encodings, by metric; those without a value are left out.
-    pub fn score(&self, encodings: &Encodings) -> Result<Vec<(String, f64)>, PipelineError> {
-        let scored = self.score_all(std::slice::from_ref(encodings))?;
+    pub fn score(
+        &self,
+        encodings: &Encodings,
+        rounded: Option<&Rounded>,
+    ) -> Result<Vec<(String, f64)>, PipelineError> {
+        let scored = self.score_all(std::slice::from_ref(encodings), rounded)?;
         Ok(scored.into_iter().next().unwrap_or_default())
     }
 
     /// The same with each of these encodings.
-    pub fn score_all(&self, all: &[Encodings]) -> Result<Vec<Vec<(String, f64)>>, PipelineError> {
+    pub fn score_all(
+        &self,
+        all: &[Encodings],
+        rounded: Option<&Rounded>,
+    ) -> Result<Vec<Vec<(String, f64)>>, PipelineError> {
         let Validation { feed, progress, .. } = self.validation;
         progress.begin("Metrics", (feed.len() * all.len()) as u64);
-        let scored = all.iter().map(|encodings| self.score_one(encodings)).collect();
+        let scored = all.iter().map(|encodings| self.score_one(encodings, rounded)).collect();
         progress.finish();
         scored
     }
 
-    fn score_one(&self, encodings: &Encodings) -> Result<Vec<(String, f64)>, PipelineError> {
+    fn score_one(
+        &self,
+        encodings: &Encodings,
+        rounded: Option<&Rounded>,
+    ) -> Result<Vec<(String, f64)>, PipelineError> {
         let Validation { graph, metrics, scratch, .. } = self.validation;
-        let applied = Applied::of(graph, encodings)?;
+        let applied = Applied::of(graph, encodings, rounded)?;
         let folder = scratch.join(self.n_scored.fetch_add(1, Ordering::Relaxed).to_string());
         let judge = Judge::new("quantized", metrics, &folder)?;
         let values = self.judge(judge, &applied.changes(), &mut |_| {})?;

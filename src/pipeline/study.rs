@@ -9,7 +9,9 @@ use crate::exec::Engine;
 use crate::graph::ValueId;
 use crate::pipeline::{Network, PipelineError, Resources, Scorer, artifacts};
 use crate::progress::Progress;
-use crate::quant::{Calibration, Candidate, Encodings, Group, Simulator, calibrate, node_macs};
+use crate::quant::{
+    Calibration, Candidate, Encodings, Group, Rounded, Simulator, calibrate, node_macs,
+};
 use crate::search::{
     Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
 };
@@ -34,6 +36,8 @@ pub struct Study<'a> {
 #[derive(Clone, Copy)]
 pub struct Measuring<'a> {
     pub simulator: &'a Simulator<'a>,
+    /// The weights that the simulator was made with.
+    pub rounded: Option<&'a Rounded>,
     pub engine: &'a dyn Engine,
     pub feed: &'a Feed<'a>,
     pub resources: Resources,
@@ -64,8 +68,9 @@ impl Network {
         calibrate(&calibration, engine, feed, progress).map_err(PipelineError::Calibration)
     }
 
-    pub fn simulator(&self, encodings: &Encodings) -> Simulator<'_> {
-        Simulator::new(&self.graph, &self.placement, &self.groups, encodings)
+    /// Weights are rounded to nearest where `rounded` has none.
+    pub fn simulator(&self, encodings: &Encodings, rounded: Option<&Rounded>) -> Simulator<'_> {
+        Simulator::new(&self.graph, &self.placement, &self.groups, encodings, rounded)
     }
 
     /// # Errors
@@ -133,6 +138,15 @@ impl Network {
         }
         let affordable = (limit - running) / memory.held.max(1);
         Ok(resources.batch.unwrap_or(2 * threads).min(affordable))
+    }
+
+    /// What may be held besides a pass on each thread that keeps all its activations.
+    pub(super) fn bytes_beside_passes(&self, resources: Resources) -> Result<usize, PipelineError> {
+        let memory = self.memory();
+        let threads = rayon::current_num_threads();
+        let needed = memory.constants + threads * (memory.running + memory.held);
+        let limit = resources.memory_bytes;
+        limit.checked_sub(needed).ok_or(PipelineError::Memory { needed, limit })
     }
 
     /// What may be held besides the activations that are held at once.
@@ -233,6 +247,11 @@ impl<'a> Study<'a> {
         Study { scorer, ..self }
     }
 
+    /// What weights are rounded to, where not to nearest.
+    pub fn rounded(&self) -> Option<&'a Rounded> {
+        self.measuring.and_then(|measuring| measuring.rounded)
+    }
+
     pub fn can_measure(&self) -> bool {
         self.measuring.is_some()
     }
@@ -322,7 +341,8 @@ impl<'a> Study<'a> {
         let aggregation = self.network.settings.aggregation;
         let sqnr_db = self.sensitivity.sqnr_db(noise, aggregation).map_err(PipelineError::Sqnr)?;
         let encodings = || artifacts::encodings(self.network, self.encodings, candidates);
-        let metrics = self.scorer.map(|scorer| scorer.score(&encodings())).transpose()?;
+        let rounded = self.rounded();
+        let metrics = self.scorer.map(|scorer| scorer.score(&encodings(), rounded)).transpose()?;
         Ok(Quality { sqnr_db, metrics: metrics.unwrap_or_default() })
     }
 }

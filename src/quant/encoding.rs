@@ -94,6 +94,13 @@ impl Encoding {
             && self.zero_points.iter().all(|zero_point| (q_min..=q_max).contains(zero_point))
     }
 
+    /// The channel of element `at` of a tensor of this shape.
+    pub fn channel(&self, shape: &[usize], at: usize) -> usize {
+        let Some(axis) = self.axis else { return 0 };
+        let inner: usize = shape[axis + 1..].iter().product();
+        at / inner % self.scales.len()
+    }
+
     /// The real interval of slice `channel` that is represented: the ends of the grid.
     pub fn grid(&self, channel: usize) -> Range {
         let (q_min, q_max) = self.scheme.limits(self.bits);

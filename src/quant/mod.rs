@@ -11,6 +11,7 @@ mod pattern;
 mod pin;
 mod placement;
 mod range;
+mod rounding;
 mod simulate;
 mod target;
 
@@ -25,6 +26,9 @@ pub use pattern::{Pattern, nearest};
 pub use pin::Pin;
 pub use placement::{OperandSite, Placement, WeightSite};
 pub use range::{RangeMethod, RangeMethodError, activation_range, weight_range};
+pub use rounding::{
+    Effort, Fit, FitError, Fitting, Loss, Rounded, RoundedWeight, Rounding, RoundingError, fit,
+};
 pub use simulate::{FakeQuantize, Simulator};
 pub use target::{
     ActivationSchemes, ConversionPrice, FixedRange, OperatorRule, OutputRule, ScaleKind, Share,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::exec::{Changes, Prepared, ValueHook};
 use crate::graph::{Graph, ValueId};
-use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement};
+use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement, Rounded};
 
 /// Rounded weights for every width, made when they are first needed, and a hook for every activation and width.
 pub struct Simulator<'a> {
@@ -36,11 +36,13 @@ impl ValueHook for FakeQuantize {
 }
 
 impl<'a> Simulator<'a> {
+    /// Weights are rounded to nearest where `rounded` has none.
     pub fn new(
         graph: &Graph,
         placement: &'a Placement,
         groups: &'a Groups,
         encodings: &Encodings,
+        rounded: Option<&Rounded>,
     ) -> Simulator<'a> {
         let weights = placement.weights.iter().map(|site| site.value);
         let operands = placement.operands.iter().map(|site| site.value);
@@ -55,8 +57,8 @@ impl<'a> Simulator<'a> {
         Simulator {
             placement,
             groups,
-            weights: rounded(graph, weights.collect(), &encodings.weights),
-            operands: rounded(graph, operands.collect(), &encodings.operands),
+            weights: prepared(graph, weights.collect(), &encodings.weights, rounded),
+            operands: prepared(graph, operands.collect(), &encodings.operands, None),
             hooks: hooks.collect(),
             position,
         }
@@ -94,19 +96,24 @@ impl<'a> Simulator<'a> {
     }
 }
 
-fn rounded(
+fn prepared(
     graph: &Graph,
     values: Vec<ValueId>,
     encodings: &[BTreeMap<Bits, Encoding>],
+    rounded: Option<&Rounded>,
 ) -> Vec<BTreeMap<Bits, Arc<Prepared>>> {
-    let round = |(value, by_bits): (&ValueId, &BTreeMap<Bits, Encoding>)| {
-        let constant = graph.constant(*value).expect("weights are constants");
+    let round = |(&value, by_bits): (&ValueId, &BTreeMap<Bits, Encoding>)| {
+        let constant = graph.constant(value).expect("weights are constants");
         let one = |(&bits, encoding): (&Bits, &Encoding)| {
+            let weight = rounded.and_then(|set| set.get(graph.value_name(value), bits)).cloned();
             let (constant, encoding) = (constant.clone(), encoding.clone());
-            let make = move || {
-                let mut tensor = constant.tensor().clone();
-                encoding.fake_quantize(&mut tensor);
-                tensor
+            let make = move || match &weight {
+                Some(weight) => weight.tensor(&constant.ty().shape),
+                None => {
+                    let mut tensor = constant.tensor().clone();
+                    encoding.fake_quantize(&mut tensor);
+                    tensor
+                }
             };
             (bits, Arc::new(Prepared::made(make)))
         };

@@ -11,5 +11,6 @@ mod goals;
 mod like;
 mod output;
 mod ranked;
+mod rounding;
 mod search;
 mod targets;

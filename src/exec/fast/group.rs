@@ -236,6 +236,7 @@ impl<'a> Grouping<'a> {
         }
         match lowering {
             Lowering::Conv(shape) => self.convolution(node, &shape),
+            Lowering::ConvTranspose(_) => None,
             Lowering::Product(product) => self.product(node, product),
             Lowering::Map(_) | Lowering::Zip(_) => self.element_wise(node),
             Lowering::Norm { n, epsilon, is_centered } => {
@@ -509,6 +510,7 @@ impl<'a> Grouping<'a> {
 fn reads_constants(lowering: &Lowering) -> bool {
     match lowering {
         Lowering::Conv(_)
+        | Lowering::ConvTranspose(_)
         | Lowering::Product(_)
         | Lowering::Zip(_)
         | Lowering::Norm { .. }

@@ -144,11 +144,12 @@ impl Pass<'_> {
                 kernels::pad_channels(x, batch, channels, plane, pads[1], y);
             }
             Lowering::Conv(_)
+            | Lowering::ConvTranspose(_)
             | Lowering::Product(_)
             | Lowering::View
             | Lowering::Map(_)
             | Lowering::Zip(_)
-            | Lowering::Norm { .. } => unreachable!("these are heads of their own"),
+            | Lowering::Norm { .. } => unreachable!("these are heads of their own, or of none"),
         }
     }
 }

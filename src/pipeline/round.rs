@@ -1,0 +1,30 @@
+//! Rounds the weights of a network by a method that looks at what layers see.
+
+use crate::data::Feed;
+use crate::pipeline::{Network, PipelineError, Resources};
+use crate::progress::Progress;
+use crate::quant::{Effort, Encodings, Fit, Fitting, Rounded, fit};
+
+impl Network {
+    /// All weights at every width that has an encoding; `None` where they are rounded to nearest.
+    pub fn round(
+        &self,
+        encodings: &Encodings,
+        effort: Effort,
+        feed: &Feed<'_>,
+        resources: Resources,
+        progress: &dyn Progress,
+    ) -> Result<Option<Rounded>, PipelineError> {
+        let method = self.settings.rounding;
+        if method.is_nearest() {
+            return Ok(None);
+        }
+        let Network { graph, types, placement, .. } = self;
+        let fitting = Fit::new(Fitting { graph, types, placement, encodings, method, effort });
+        let room = self.bytes_beside_passes(resources)?;
+        let kind = self.settings.engine;
+        let engine = kind.start(graph, resources.memory_bytes, &fitting.inputs());
+        let rounded = fit(&fitting, &*engine, feed, room, progress);
+        rounded.map(Some).map_err(PipelineError::Round)
+    }
+}

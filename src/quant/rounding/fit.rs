@@ -1,0 +1,242 @@
+//! Rounds all weights of a network: sums up what layers see, then fits every layer at every width.
+//!
+//! Gram matrices are of a few layers at a time, as memory allows; each lot takes a pass over the samples.
+//! Sums are over samples in their order, and rows are fitted on their own, so that the result depends
+//! neither on threads nor on memory.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::data::{DataError, Feed};
+use crate::exec::{Changes, Engine, Keep, RunError, Values};
+use crate::graph::{Graph, Types, ValueId};
+use crate::progress::Progress;
+use crate::quant::rounding::gram::{Gram, Rows};
+use crate::quant::rounding::layer::Layer;
+use crate::quant::rounding::{Effort, Loss, Rounded, RoundedWeight, Rounding};
+use crate::quant::{Bits, Encoding, Encodings, Placement};
+use crate::tensor::Tensor;
+
+/// Rows that are fitted together: enough to make a product, few enough to be shared among threads.
+const ROWS: usize = 48;
+
+/// Bytes that a layer takes for each of its Gram matrices: with the form for products, a sum that is
+/// being made, and what a method derives of it.
+const GRAM_FACTOR: usize = 3;
+
+/// What is rounded, and how.
+pub struct Fitting<'a> {
+    pub graph: &'a Graph,
+    pub types: &'a Types,
+    pub placement: &'a Placement,
+    pub encodings: &'a Encodings,
+    pub method: Rounding,
+    pub effort: Effort,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    #[error("sample `{sample}`: {source}")]
+    Run { sample: String, source: RunError },
+
+    #[error(transparent)]
+    Data(DataError),
+
+    #[error(
+        "{needed} bytes are needed to round weight `{name}`, more than the {limit} that --memory leaves"
+    )]
+    Memory { name: String, needed: usize, limit: usize },
+}
+
+/// The layers of a network, and what it takes to fit them.
+pub struct Fit<'a> {
+    fitting: Fitting<'a>,
+    layers: Vec<Layer>,
+}
+
+/// Rounds with an engine that stores [`Fit::inputs`], in `memory_bytes` besides what a pass takes.
+pub fn fit(
+    fit: &Fit<'_>,
+    engine: &dyn Engine,
+    feed: &Feed<'_>,
+    memory_bytes: usize,
+    progress: &dyn Progress,
+) -> Result<Rounded, FitError> {
+    let lots = fit.lots(memory_bytes)?;
+    let mut found: Vec<BTreeMap<Bits, RoundedWeight>> = fit.all_nearest();
+    let name = fit.fitting.method.name();
+    let n_widths: usize = fit.layers.iter().map(|layer| fit.widths(layer).len()).sum();
+    progress.begin(name, (lots.len() * feed.len() + n_widths) as u64);
+    for lot in lots {
+        let layers = &fit.layers[lot];
+        let grams = fit.observe(layers, engine, feed, progress)?;
+        let jobs = layers.iter().zip(&grams);
+        let jobs: Vec<(&Layer, &Vec<Gram>, &Encoding)> = jobs
+            .flat_map(|(layer, grams)| fit.widths(layer).values().map(move |e| (layer, grams, e)))
+            .collect();
+        let rounded = jobs.par_iter().map(|&(layer, grams, encoding)| {
+            let weight = fit.round(layer, grams, encoding);
+            progress.advance(1);
+            (layer.site, encoding.bits, weight)
+        });
+        for (site, bits, weight) in rounded.collect::<Vec<_>>() {
+            found[site].extend(weight.map(|weight| (bits, weight)));
+        }
+    }
+    progress.finish();
+    let names = fit.fitting.placement.weights.iter().map(|site| site.value);
+    let names = names.map(|value| fit.fitting.graph.value_name(value).to_owned());
+    Ok(Rounded { method: fit.fitting.method, weights: names.zip(found).collect() })
+}
+
+impl<'a> Fit<'a> {
+    pub fn new(fitting: Fitting<'a>) -> Fit<'a> {
+        let is_fitted = !fitting.method.is_nearest();
+        let layers = Layer::all(fitting.graph, fitting.types, fitting.placement);
+        Fit { fitting, layers: if is_fitted { layers } else { Vec::new() } }
+    }
+
+    /// What layers read.
+    pub fn inputs(&self) -> Vec<ValueId> {
+        let mut inputs: Vec<ValueId> = self.layers.iter().flat_map(Layer::activations).collect();
+        inputs.sort();
+        inputs.dedup();
+        inputs
+    }
+
+    fn widths(&self, layer: &Layer) -> &BTreeMap<Bits, Encoding> {
+        &self.fitting.encodings.weights[layer.site]
+    }
+
+    fn weight(&self, site: usize) -> &Tensor {
+        let value = self.fitting.placement.weights[site].value;
+        self.fitting.graph.constant(value).expect("weights are constants").tensor()
+    }
+
+    fn all_nearest(&self) -> Vec<BTreeMap<Bits, RoundedWeight>> {
+        let sites = (0..self.fitting.placement.weights.len()).into_par_iter();
+        let of_site = |site: usize| {
+            let encodings = self.fitting.encodings.weights[site].iter();
+            let weight = self.weight(site);
+            encodings.map(|(&bits, e)| (bits, RoundedWeight::nearest(weight, e))).collect()
+        };
+        sites.map(of_site).collect()
+    }
+
+    /// Layers in their order, as many at a time as memory allows.
+    fn lots(&self, limit: usize) -> Result<Vec<Range<usize>>, FitError> {
+        let mut lots: Vec<Range<usize>> = Vec::new();
+        let mut room = 0;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let needed = layer.matrices.gram_bytes().saturating_mul(GRAM_FACTOR);
+            if limit < needed {
+                let value = self.fitting.placement.weights[layer.site].value;
+                let name = self.fitting.graph.value_name(value).to_owned();
+                return Err(FitError::Memory { name, needed, limit });
+            }
+            match lots.last_mut() {
+                Some(lot) if needed <= room => {
+                    lot.end = index + 1;
+                    room -= needed;
+                }
+                _ => {
+                    lots.push(index..index + 1);
+                    room = limit - needed;
+                }
+            }
+        }
+        Ok(lots)
+    }
+
+    /// The Gram matrices of all groups of some layers.
+    fn observe(
+        &self,
+        layers: &[Layer],
+        engine: &dyn Engine,
+        feed: &Feed<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Vec<Gram>>, FitError> {
+        let size = |layer: &Layer| layer.matrices.gram_bytes() / size_of::<f64>();
+        let mut sums: Vec<(Vec<f64>, u64)> =
+            layers.iter().map(|layer| (vec![0.; size(layer)], 0)).collect();
+        let read: Vec<ValueId> = layers.iter().flat_map(Layer::activations).collect();
+        let passes: Vec<usize> = (0..feed.len()).collect();
+        for block in passes.chunks(rayon::current_num_threads()) {
+            let run = |&pass: &usize| {
+                let inputs = feed.inputs(pass).map_err(FitError::Data)?;
+                let values = engine.run(&inputs, &Changes::default(), Keep::All);
+                let mut values =
+                    values.map_err(|source| FitError::Run { sample: feed.name(pass), source })?;
+                values.retain(&read);
+                Ok(values)
+            };
+            let values: Vec<Values> = block.par_iter().map(run).collect::<Result<_, _>>()?;
+            layers.par_iter().zip(&mut sums).for_each(|(layer, (sums, n))| {
+                for values in &values {
+                    *n += layer.add(self.fitting.graph, &|id| values.tensor(id), sums);
+                }
+            });
+            progress.advance(block.len() as u64);
+        }
+        let grams = layers.iter().zip(sums).map(|(layer, (sums, n))| {
+            let depth = layer.matrices.depth;
+            let of_group = |sum: &[f64]| Gram::new(depth, sum.to_vec(), n);
+            sums.chunks_exact(depth * depth).map(of_group).collect()
+        });
+        Ok(grams.collect())
+    }
+
+    /// `None` where a row of the weight has several scales.
+    fn round(&self, layer: &Layer, grams: &[Gram], encoding: &Encoding) -> Option<RoundedWeight> {
+        let round = self.fitting.method.0.round?;
+        let weight = self.weight(layer.site);
+        let matrices = &layer.matrices;
+        let scale = |group: usize, row: usize| {
+            let channel = |k| encoding.channel(weight.shape(), matrices.position(group, row, k));
+            let first = channel(0);
+            (1..matrices.depth).all(|k| channel(k) == first).then(|| encoding.scales[first])
+        };
+        let (q_min, q_max) = encoding.scheme.limits(encoding.bits);
+        let elements = weight.slice::<f32>();
+        let jobs: Vec<(usize, usize)> = (0..matrices.groups)
+            .flat_map(|group| (0..matrices.rows).step_by(ROWS).map(move |row| (group, row)))
+            .collect();
+        let fitted = jobs.par_iter().map(|&(group, first)| {
+            let of_job = first..(first + ROWS).min(matrices.rows);
+            let scales: Vec<f32> =
+                of_job.clone().map(|row| scale(group, row)).collect::<Option<_>>()?;
+            let weights: Vec<f32> = of_job
+                .zip(&scales)
+                .flat_map(|(row, scale)| {
+                    let position = move |k| matrices.position(group, row, k);
+                    (0..matrices.depth).map(move |k| elements[position(k)] / scale)
+                })
+                .collect();
+            let limits = [q_min as f32, q_max as f32];
+            let gram = &grams[group];
+            let rows = Rows { gram, weights: &weights, scales: &scales, limits };
+            let steps = round(&rows, &self.fitting.effort);
+            let loss = Loss {
+                nearest: rows.total_loss(&rows.nearest()),
+                rounded: rows.total_loss(&steps),
+            };
+            Some((steps, loss))
+        });
+        let fitted = fitted.collect::<Option<Vec<_>>>()?;
+        let mut integers = vec![0; elements.len()];
+        let mut loss = Loss { nearest: 0., rounded: 0. };
+        for (&(group, first), (steps, of_job)) in jobs.iter().zip(fitted) {
+            for (at, step) in steps.into_iter().enumerate() {
+                let (row, k) = (first + at / matrices.depth, at % matrices.depth);
+                integers[matrices.position(group, row, k)] = step as i16;
+            }
+            loss.nearest += of_job.nearest;
+            loss.rounded += of_job.rounded;
+        }
+        let integers = Arc::new(integers);
+        Some(RoundedWeight { integers, encoding: encoding.clone(), loss: Some(loss) })
+    }
+}
