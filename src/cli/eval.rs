@@ -71,7 +71,7 @@ impl Args {
         }
         let quantizes = self.config.is_some() || self.uniform.is_some();
         ensure!(
-            quantizes || !self.measure.quant.has_rounded(),
+            quantizes || !self.measure.quant.rounding.has_rounded(),
             "`--rounded` is given without `--config` or `--uniform`"
         );
         Ok(())
@@ -160,7 +160,7 @@ impl Subject<'_> {
         let outputs = &config.settings.outputs;
         let graph = evaluable(model.graph, outputs)?;
         let engine = self.args.measure.run.start_engine(&graph);
-        let rounded = self.args.measure.quant.rounded(&config.model.sha256)?;
+        let rounded = self.args.measure.quant.rounding.rounded(&config.model.sha256)?;
         let applied = Applied::new(&graph, config, rounded.as_ref());
         let applied =
             applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;

@@ -76,7 +76,7 @@ impl MeasureArgs {
         feed: &Feed<'_>,
         ui: &Ui,
     ) -> anyhow::Result<Option<Rounded>> {
-        match self.quant.rounded(&network.sha256)? {
+        match self.quant.rounding.rounded(&network.sha256)? {
             Some(rounded) => {
                 network.expect_rounded(&rounded, encodings)?;
                 Ok(Some(rounded))

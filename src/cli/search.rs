@@ -282,7 +282,7 @@ impl Args {
         network.check_budgets(&self.budgets)?;
         let (sensitivity, encodings) =
             read_sensitivity(&network, &file).with_context(does_not_fit)?;
-        let rounded = self.measure.quant.rounded(&network.sha256)?;
+        let rounded = self.measure.quant.rounding.rounded(&network.sha256)?;
         let rounded = rounded.as_ref();
         if rounded.is_some() || samples.is_some() {
             expect_rounding(&file.settings.rounding, rounded).with_context(does_not_fit)?;

@@ -5,8 +5,8 @@
 use super::conv::{Patches, taps};
 use super::{ConvShape, Gemm, pack, packed_len};
 
-/// Patches are unfolded in blocks of about this many elements (8 MiB), ...
-const BLOCK: usize = 1 << 21;
+/// Patches are unfolded in blocks of about this many elements (1 MiB), ...
+const BLOCK: usize = 1 << 18;
 /// ... but not in less than this many positions, so that products outweigh what is added up.
 const LEAST_POSITIONS: usize = 256;
 

@@ -5,6 +5,9 @@ use crate::pipeline::{Network, PipelineError, Resources};
 use crate::progress::Progress;
 use crate::quant::{Effort, Encodings, Fit, Fitting, Rounded, fit};
 
+/// What a thread takes to multiply patches, which are unfolded a block at a time.
+const PATCHES_BYTES: usize = 3 << 20;
+
 impl Network {
     /// All weights at every width that has an encoding; `None` where they are rounded to nearest.
     pub fn round(
@@ -22,6 +25,7 @@ impl Network {
         let Network { graph, types, placement, .. } = self;
         let fitting = Fit::new(Fitting { graph, types, placement, encodings, method, effort });
         let room = self.bytes_beside_passes(resources)?;
+        let room = room.saturating_sub(rayon::current_num_threads() * PATCHES_BYTES);
         let kind = self.settings.engine;
         let engine = kind.start(graph, resources.memory_bytes, &fitting.inputs());
         let rounded = fit(&fitting, &*engine, feed, room, progress);

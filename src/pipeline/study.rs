@@ -171,8 +171,10 @@ impl Network {
             let sites = group.weights.iter().map(|&index| self.placement.weights[index].value);
             sites.map(move |site| n_widths(group) * size(site))
         });
-        // Constants as they are, packed, and packed once more for each width.
-        let constants = 2 * constants.map(size).sum::<usize>() + rounded.sum::<usize>();
+        let rounded: usize = rounded.sum();
+        let integers = if self.settings.rounding.is_nearest() { 0 } else { rounded / 2 };
+        // Constants as they are, packed, and packed once more for each width; integers have 16 bits.
+        let constants = 2 * constants.map(size).sum::<usize>() + rounded + integers;
         let outputs: usize = self.graph.outputs().iter().map(|&id| size(id)).sum();
         Memory {
             constants: PROGRAM_BYTES + constants,

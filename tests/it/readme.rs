@@ -29,7 +29,7 @@ fn transcripts_are_real() {
         assert_eq!(ran.code, 0, "{command}\n{}", ran.stderr);
         written += &(ran.stderr + &ran.stdout).replace("TMP/", "");
     }
-    assert_eq!(n_commands, 4, "commands in the README");
+    assert_eq!(n_commands, 5, "commands in the README");
     if without_decibels(&readme) != without_decibels(&written) {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             fs::write(README, &written).unwrap();

@@ -4,6 +4,7 @@
 
 mod constants;
 mod engines;
+mod rounding;
 mod targets;
 
 use std::fs;

@@ -4,12 +4,14 @@ mod data;
 mod metric;
 mod model;
 mod quant;
+mod rounding;
 mod run;
 
 pub(super) use data::{DataArgs, Defaults};
 pub(super) use metric::{MetricArgs, metric_name};
 pub(super) use model::ModelArgs;
 pub(super) use quant::{ChoiceArgs, QuantArgs, read_target};
+pub(super) use rounding::RoundingArgs;
 pub(super) use run::RunArgs;
 
 use std::str::FromStr;

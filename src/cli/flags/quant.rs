@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
-use mpq::artifact::{self, Artifact as _, Config, ROUNDING_FILE, RoundedSet};
+use mpq::artifact::{self, Config};
 use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
-use mpq::pipeline::{Settings, read_rounded};
+use mpq::pipeline::Settings;
 use mpq::quant::{
     Bits, Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods,
-    Rounded, Rounding, Target,
+    Rounding, Target,
 };
 
 use crate::cli::Ui;
-use crate::cli::flags::Pair;
+use crate::cli::flags::{Pair, RoundingArgs};
 
 /// What groups may choose.
 #[derive(Debug, clap::Args)]
@@ -95,19 +95,8 @@ pub(in crate::cli) struct QuantArgs {
     #[arg(long, value_name = "KIND")]
     weights: Option<Granularity>,
 
-    /// Rounding of weights: nearest, adaround, gptq
-    ///
-    /// adaround learns for each weight whether up or down leaves what its layer puts out as it was;
-    /// gptq rounds in one pass and makes up for each error by the weights still to come. Embedding
-    /// tables, recurrent and fused-attention weights are rounded to nearest in any case.
-    #[arg(long, value_name = "NAME")]
-    rounding: Option<Rounding>,
-
-    /// Take the weights that `mpq round` has rounded
-    ///
-    /// Without it they are rounded for this run alone.
-    #[arg(long, value_name = "DIR")]
-    rounded: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) rounding: RoundingArgs,
 
     /// SQNR over samples: pooled, mean or db [default: pooled]
     #[arg(long, value_name = "HOW")]
@@ -137,35 +126,6 @@ impl QuantArgs {
         self.outputs.as_deref().unwrap_or_default()
     }
 
-    /// The way to round: that of a flag, else that of the folder.
-    fn method(&self) -> anyhow::Result<Rounding> {
-        match (self.rounding, &self.rounded) {
-            (Some(rounding), _) => Ok(rounding),
-            (None, None) => Ok(Rounding::NEAREST),
-            (None, Some(dir)) => {
-                let file: RoundedSet = artifact::read(&dir.join(ROUNDING_FILE))?;
-                Ok(file.settings.rounding.method.parse()?)
-            }
-        }
-    }
-
-    /// The weights in the folder, if one is given; `sha256` is that of the model.
-    pub(in crate::cli) fn rounded(&self, sha256: &str) -> anyhow::Result<Option<Rounded>> {
-        let Some(dir) = &self.rounded else { return Ok(None) };
-        let (file, rounded) = read_rounded(dir)?;
-        file.expect_model(sha256).with_context(|| format!("cannot use `{}`", dir.display()))?;
-        if let Some(method) = self.rounding.filter(|method| *method != rounded.method) {
-            let (dir, found) = (dir.display(), rounded.method);
-            bail!("`{dir}` was rounded by `{found}`, expected `{method}`, that of --rounding");
-        }
-        Ok(Some(rounded))
-    }
-
-    /// Whether there is a folder of rounded weights.
-    pub(in crate::cli) fn has_rounded(&self) -> bool {
-        self.rounded.is_some()
-    }
-
     /// The first flag that was given of those that lead to encodings.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         let given = [
@@ -183,7 +143,7 @@ impl QuantArgs {
         let given = [
             ("--range", self.range.is_some()),
             ("--weights", self.weights.is_some()),
-            ("--rounding", self.rounding.is_some()),
+            ("--rounding", self.rounding.given().is_some()),
             ("--outputs", self.outputs.is_some()),
         ];
         given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
@@ -214,9 +174,7 @@ impl QuantArgs {
         if measured {
             return Ok(());
         }
-        if self.rounding.is_none() && self.rounded.is_none() {
-            self.rounding = Some(settings.rounding.method.parse()?);
-        }
+        self.rounding.like(settings)?;
         if self.range.is_none() {
             let weights = settings.range.weights.parse()?;
             self.range = Some(Ranges { weights, activations: settings.range.activations.parse()? });
@@ -261,7 +219,7 @@ impl QuantArgs {
                 activations: range.activations,
                 per_channel: self.weights != Some(Granularity::PerTensor),
             },
-            rounding: self.method()?,
+            rounding: self.rounding.method()?,
             aggregation: self.aggregation(),
             outputs: self.outputs.clone(),
             pins: self.choice.pins(),
@@ -297,9 +255,10 @@ impl QuantArgs {
         engine: EngineKind,
         ui: &Ui,
     ) -> anyhow::Result<Settings> {
-        for (flag, is_given) in
-            [("--candidates", self.choice.candidates.is_some()), ("--rounded", self.has_rounded())]
-        {
+        for (flag, is_given) in [
+            ("--candidates", self.choice.candidates.is_some()),
+            ("--rounded", self.rounding.has_rounded()),
+        ] {
             ensure!(!is_given, "`{flag}` is given, expected `--bits` alone");
         }
         let activations = [8, 16].map(|bits| Bits::new(bits).expect("it is one")).into_iter();
@@ -310,7 +269,7 @@ impl QuantArgs {
         let candidates = Candidates::new(pairs.collect())?;
         let settings = self.settings_of(candidates, dims, seed, engine, ui)?;
         let adaround = || "adaround".parse::<Rounding>();
-        Ok(Settings { rounding: self.rounding.map_or_else(adaround, Ok)?, ..settings })
+        Ok(Settings { rounding: self.rounding.given().map_or_else(adaround, Ok)?, ..settings })
     }
 
     /// Those that sensitivities were measured with; flags may narrow the candidates, pin more, and

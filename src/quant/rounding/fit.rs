@@ -191,46 +191,22 @@ impl<'a> Fit<'a> {
 
     /// `None` where a row of the weight has several scales.
     fn round(&self, layer: &Layer, grams: &[Gram], encoding: &Encoding) -> Option<RoundedWeight> {
-        let round = self.fitting.method.0.round?;
-        let weight = self.weight(layer.site);
         let matrices = &layer.matrices;
-        let scale = |group: usize, row: usize| {
-            let channel = |k| encoding.channel(weight.shape(), matrices.position(group, row, k));
-            let first = channel(0);
-            (1..matrices.depth).all(|k| channel(k) == first).then(|| encoding.scales[first])
-        };
-        let (q_min, q_max) = encoding.scheme.limits(encoding.bits);
-        let elements = weight.slice::<f32>();
-        let jobs: Vec<(usize, usize)> = (0..matrices.groups)
-            .flat_map(|group| (0..matrices.rows).step_by(ROWS).map(move |row| (group, row)))
+        let jobs: Vec<(usize, Range<usize>)> = (0..matrices.groups)
+            .flat_map(|group| {
+                let first = (0..matrices.rows).step_by(ROWS);
+                first.map(move |row| (group, row..(row + ROWS).min(matrices.rows)))
+            })
             .collect();
-        let fitted = jobs.par_iter().map(|&(group, first)| {
-            let of_job = first..(first + ROWS).min(matrices.rows);
-            let scales: Vec<f32> =
-                of_job.clone().map(|row| scale(group, row)).collect::<Option<_>>()?;
-            let weights: Vec<f32> = of_job
-                .zip(&scales)
-                .flat_map(|(row, scale)| {
-                    let position = move |k| matrices.position(group, row, k);
-                    (0..matrices.depth).map(move |k| elements[position(k)] / scale)
-                })
-                .collect();
-            let limits = [q_min as f32, q_max as f32];
-            let gram = &grams[group];
-            let rows = Rows { gram, weights: &weights, scales: &scales, limits };
-            let steps = round(&rows, &self.fitting.effort);
-            let loss = Loss {
-                nearest: rows.total_loss(&rows.nearest()),
-                rounded: rows.total_loss(&steps),
-            };
-            Some((steps, loss))
+        let fitted = jobs.par_iter().map(|(group, rows)| {
+            self.round_rows(layer, &grams[*group], encoding, (*group, rows.clone()))
         });
         let fitted = fitted.collect::<Option<Vec<_>>>()?;
-        let mut integers = vec![0; elements.len()];
+        let mut integers = vec![0; self.weight(layer.site).len()];
         let mut loss = Loss { nearest: 0., rounded: 0. };
-        for (&(group, first), (steps, of_job)) in jobs.iter().zip(fitted) {
+        for ((group, rows), (steps, of_job)) in jobs.into_iter().zip(fitted) {
             for (at, step) in steps.into_iter().enumerate() {
-                let (row, k) = (first + at / matrices.depth, at % matrices.depth);
+                let (row, k) = (rows.start + at / matrices.depth, at % matrices.depth);
                 integers[matrices.position(group, row, k)] = step as i16;
             }
             loss.nearest += of_job.nearest;
@@ -238,5 +214,38 @@ impl<'a> Fit<'a> {
         }
         let integers = Arc::new(integers);
         Some(RoundedWeight { integers, encoding: encoding.clone(), loss: Some(loss) })
+    }
+
+    /// The steps of some rows of a group, `[rows, depth]`.
+    fn round_rows(
+        &self,
+        layer: &Layer,
+        gram: &Gram,
+        encoding: &Encoding,
+        (group, rows): (usize, Range<usize>),
+    ) -> Option<(Vec<f32>, Loss)> {
+        let round = self.fitting.method.0.round?;
+        let weight = self.weight(layer.site);
+        let elements = weight.slice::<f32>();
+        let positions = |row: usize| {
+            let all = 0..layer.matrices.depth;
+            all.map(move |k| layer.matrices.position(group, row, k))
+        };
+        let scale = |row: usize| {
+            let mut channels = positions(row).map(|at| encoding.channel(weight.shape(), at));
+            let first = channels.next()?;
+            channels.all(|channel| channel == first).then(|| encoding.scales[first])
+        };
+        let scales: Vec<f32> = rows.clone().map(scale).collect::<Option<_>>()?;
+        let in_scales =
+            |(row, &scale): (usize, &f32)| positions(row).map(move |at| elements[at] / scale);
+        let weights: Vec<f32> = rows.zip(&scales).flat_map(in_scales).collect();
+        let (q_min, q_max) = encoding.scheme.limits(encoding.bits);
+        let limits = [q_min as f32, q_max as f32];
+        let rows = Rows { gram, weights: &weights, scales: &scales, limits };
+        let steps = round(&rows, &self.fitting.effort);
+        let nearest = rows.total_loss(&rows.nearest());
+        let loss = Loss { nearest, rounded: rows.total_loss(&steps) };
+        Some((steps, loss))
     }
 }

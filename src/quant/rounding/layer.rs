@@ -206,3 +206,91 @@ fn unfold_product(
         visit(pair[position], &columns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::testing::{Net, evaluate, inputs, net, scattered, types};
+    use crate::ops::AttrValue::{Int, Ints};
+    use crate::quant::Target;
+
+    fn layers(graph: &Graph) -> Vec<Layer> {
+        let (types, target) = (types(graph), Target::built_in("generic").unwrap());
+        Layer::all(graph, &types, &Placement::new(graph, &types, &target))
+    }
+
+    /// The sums tell how much the outputs change with the weight `w`.
+    #[track_caller]
+    fn check(shape: &[usize], n: u64, network: impl Fn(Net) -> Net, x: &[usize]) {
+        let weights = [7, 8].map(|seed| scattered(shape, seed));
+        let graphs =
+            weights.clone().map(|w| network(net(&[("x", x)]).constant("w", w)).outputs(&["y"]));
+        let layers = layers(&graphs[0]);
+        let [layer] = &layers[..] else { panic!("{} layers", layers.len()) };
+        let values = inputs(&graphs[0]);
+        let Matrices { groups, rows, depth, .. } = layer.matrices;
+        assert_eq!(groups * rows * depth, weights[0].len());
+        let mut sums = vec![0.; layer.matrices.gram_bytes() / 8];
+        assert_eq!(layer.add(&graphs[0], &|_| Some(values[0].clone()), &mut sums), n);
+        let [a, b] = weights.each_ref().map(|w| w.slice::<f32>());
+        let mut told = 0.;
+        for (group, sums) in sums.chunks(depth * depth).enumerate() {
+            for row in 0..rows {
+                let difference = |k| {
+                    f64::from(a[layer.matrices.position(group, row, k)])
+                        - f64::from(b[layer.matrices.position(group, row, k)])
+                };
+                let d: Vec<f64> = (0..depth).map(difference).collect();
+                let terms = sums.iter().enumerate();
+                told += terms.map(|(at, s)| s * d[at / depth] * d[at % depth]).sum::<f64>();
+            }
+        }
+        let [a, b] = graphs.each_ref().map(|graph| evaluate(graph, &values).remove(0));
+        let pairs = a.slice::<f32>().iter().zip(b.slice::<f32>());
+        let found: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        // Outputs and sums are rounded to f32.
+        assert!((told - found).abs() < 1e-5 * found, "{told} {found}");
+    }
+
+    #[test]
+    fn convolutions() {
+        let conv =
+            |net: Net| net.node("Conv", &["x", "w"], "y").attr("pads", Ints(vec![1, 0, 2, 1]));
+        check(&[6, 2, 3, 3], 2 * 8 * 5, |net| conv(net).attr("group", Int(2)), &[2, 4, 7, 6]);
+        let strided = |net| conv(net).attr("group", Int(3)).attr("strides", Ints(vec![2, 3]));
+        check(&[6, 1, 3, 3], 4 * 2, strided, &[1, 3, 7, 6]);
+        check(&[5, 3, 1], 9, |net| net.node("Conv", &["x", "w"], "y"), &[1, 3, 9]);
+    }
+
+    #[test]
+    fn transposed_convolutions() {
+        let conv = |net: Net| net.node("ConvTranspose", &["x", "w"], "y").attr("group", Int(2));
+        check(&[4, 3, 3, 2], 2 * 7 * 6, conv, &[2, 4, 5, 5]);
+        let strided =
+            |net| conv(net).attr("strides", Ints(vec![2, 3])).attr("pads", Ints(vec![1; 4]));
+        check(&[4, 3, 3, 2], 9 * 12, strided, &[1, 4, 5, 5]);
+    }
+
+    #[test]
+    fn products() {
+        let gemm = |net: Net| net.node("Gemm", &["x", "w"], "y");
+        check(&[5, 4], 3, gemm, &[3, 5]);
+        check(&[4, 5], 3, |net| gemm(net).attr("transB", Int(1)), &[3, 5]);
+        check(&[5, 4], 3, |net| gemm(net).attr("transA", Int(1)), &[5, 3]);
+        let product = |net: Net| net.node("MatMul", &["x", "w"], "y");
+        check(&[5, 4], 6, product, &[2, 3, 5]);
+        check(&[2, 5, 4], 3, product, &[2, 3, 5]);
+        check(&[4, 5], 6, |net| net.node("MatMul", &["w", "x"], "y"), &[2, 5, 3]);
+    }
+
+    #[test]
+    fn what_is_no_layer() {
+        let table = net(&[]).i64_input("x", &[3]).weight("w", &[9, 4]);
+        let graph = table.node("Gather", &["w", "x"], "y").outputs(&["y"]);
+        assert!(layers(&graph).is_empty());
+        // Used in two ways.
+        let shared = net(&[("x", &[4, 4])]).weight("w", &[4, 4]);
+        let shared = shared.node("MatMul", &["x", "w"], "a").node("MatMul", &["w", "a"], "y");
+        assert!(layers(&shared.outputs(&["y"])).is_empty());
+    }
+}

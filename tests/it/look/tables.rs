@@ -40,7 +40,10 @@ fn schemas() {
         assert_eq!((ran.code, ran.stdout.as_str()), (0, *schema));
     }
     let refused = sandbox.refused("schema toaster");
-    assert!(refused.contains("[possible values: config, sensitivity, eval, target]"), "{refused}");
+    assert!(
+        refused.contains("[possible values: config, sensitivity, rounding, eval, target]"),
+        "{refused}"
+    );
 }
 
 #[test]
