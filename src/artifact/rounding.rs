@@ -18,7 +18,7 @@ pub struct RoundedSet {
     pub calibration: Calibration,
     /// Those of the calibration, with the SHA-256 over all integers and scales.
     pub settings: Settings,
-    /// Steps of the optimiser at most.
+    /// Steps of the optimizer at most.
     pub iterations: u32,
     /// By name, then by width; those of one width are the arrays of `W4.npz`.
     pub weights: Vec<RoundedEntry>,

@@ -29,7 +29,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Steps of the optimiser at most [default: 2000]
+    /// Steps of the optimizer at most [default: 2000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     iterations: Option<Count>,
 

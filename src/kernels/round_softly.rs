@@ -1,4 +1,4 @@
-//! One step of AdaRound's optimiser: rounding up is `h = clip(1.2 sigmoid(v) -
+//! One step of AdaRound's optimizer: rounding up is `h = clip(1.2 sigmoid(v) -
 //! 0.1, 0, 1)`, and `v` moves by Adam along the gradient of the reconstruction error and of `lambda *
 //! sum(1 - |2h - 1|^beta)`.
 
@@ -33,7 +33,7 @@ pub struct SoftWeights<'a> {
 pub struct SoftStep {
     /// Of the gradient.
     pub scale: f32,
-    /// The weight of the regulariser; 0 leaves it out.
+    /// The weight of the regularizer; 0 leaves it out.
     pub lambda: f32,
     pub beta: f32,
     /// The learning rate over the first moment's correction for the steps so far.

@@ -1,9 +1,9 @@
 //! AdaRound (arXiv 2004.10568): whether each weight is rounded up or down is learned, by a soft `h`
-//! between 0 and 1 that a regulariser drives to its ends.
+//! between 0 and 1 that a regularizer drives to its ends.
 //!
 //! Minimised is `d H d / h + lambda sum(1 - |2h - 1|^beta)` with `d = h - (w / scale - floor)` and `h`
 //! the mean of H's diagonal, for each row on its own. `beta` falls from 20 to 2, after a fifth of the steps without the
-//! regulariser. A row whose every `h` has come to an end is done.
+//! regularizer. A row whose every `h` has come to an end is done.
 //!
 //! Differs from the paper in three ways. The error is that over all samples, not over a few drawn for
 //! each step, so nothing is random, and a fifth of the paper's 10,000 steps is enough. It is taken
@@ -92,7 +92,7 @@ impl<'a> Soft<'a> {
         let mut first = 0;
         self.soften();
         if self.difference.iter().all(|d| d.abs() < 1e-5) {
-            // Nothing is off the grid, so the error is 0 until the regulariser pulls.
+            // Nothing is off the grid, so the error is 0 until the regularizer pulls.
             first = warm;
         }
         for step in first..total {

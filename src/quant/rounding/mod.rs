@@ -46,7 +46,7 @@ const METHODS: &[Method] = &[
 /// How hard a method tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// Steps of the optimiser at most; it stops where nothing moves any more.
+    /// Steps of the optimizer at most; it stops where nothing moves any more.
     pub iterations: u32,
 }
 
