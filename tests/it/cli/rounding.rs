@@ -24,6 +24,17 @@ fn run(sandbox: &Sandbox, line: &str) -> Ran {
     sandbox.mpq(&line.split(' ').collect::<Vec<_>>())
 }
 
+const ONE: &str = "TMP/one.npy";
+
+/// An input of the network.
+fn one() -> Vec<u8> {
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 8, 8), }";
+    let header = format!("{header:<117}\n");
+    let values = (0..64).flat_map(|i| (i as f32 / 63.).to_le_bytes());
+    let prefix = b"\x93NUMPY\x01\x00".iter().copied().chain(118_u16.to_le_bytes());
+    prefix.chain(header.into_bytes()).chain(values).collect()
+}
+
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
@@ -72,6 +83,22 @@ fn a_search_and_what_follows_take_the_same_weights() {
     let nearest = run(&sandbox, &search);
     let nearest = json(&nearest.stdout)["quality"]["sqnr_db"].as_f64().unwrap();
     assert!(nearest < expected, "{nearest} {expected}");
+
+    // An export has the same integers.
+    let export = format!("export {MODEL} --config TMP/g.json --to qdq --float-bias -o TMP/q.onnx");
+    let refused = run(&sandbox, &export);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("hint: "), "{}", refused.stderr);
+    let ran = run(&sandbox, &format!("{export} --rounded TMP/g"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let outputs = |line: String| {
+        let ran = run(&sandbox, &format!("{line} --input {ONE} -o TMP/out.npz"));
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        fs::read(sandbox.path("out.npz")).unwrap()
+    };
+    sandbox.write("one.npy", one());
+    let simulated = outputs(format!("run {MODEL} --config TMP/g.json --rounded TMP/g"));
+    assert!(simulated == outputs("run TMP/q.onnx".to_owned()), "as simulated, to the bit");
 
     // Phase 2 alone.
     let measure =
