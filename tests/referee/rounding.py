@@ -5,6 +5,13 @@ samples (45 for DeepLab); of the ViT the first 100 validation images count. Weig
 ranges taken, on the first `--samples` calibration samples, which are disjoint from the validation
 set. Times are those of `mpq round`.
 
+Parts (--part):
+
+- uniform: one candidate everywhere, by rounding.
+- mixed: searches at several budgets, weights rounded to nearest or by AdaRound, beside uniform AdaRound
+  of equal cost (W6A8, W5A8 and W4A8 have 0.375, 0.3125 and 0.25 of the BOPs of W8A16).
+- extended: the same with more candidates.
+
 Finished cells are kept in `target/results` as those of `results.py` are.
 """
 
@@ -14,11 +21,15 @@ from pathlib import Path
 
 import mpq
 from networks import Network, named
-from results import Results, decibels, percent
+from results import Results, both, decibels, percent
 
 METHODS = ["nearest", "gptq", "adaround"]
 CANDIDATES = ["W4A32", "W3A32", "W4A8"]
 NETWORKS = "resnet20_cifar10,efficientnet_lite0"
+BUDGETS = {"0.4": None, "0.375": "W6A8", "0.35": None, "0.3125": "W5A8", "0.3": None, "0.25": "W4A8"}
+LISTED = "W4A8,W8A8,W8A16"
+EXTENDED = "W4A4,W4A6,W4A8,W6A6,W6A8,W8A6,W8A8,W8A16"
+EXTENDED_BUDGETS = ["0.4", "0.3", "0.25", "0.2", "0.15"]
 
 
 class Roundings(Results):
@@ -29,14 +40,16 @@ class Roundings(Results):
     def flags(self, network: Network, weights: str) -> list:
         return [*self.calib(network), "--range", self.options.range, "--weights", weights]
 
-    def folder(self, network: Network, weights: str, method: str) -> tuple[Path, float]:
-        """The rounded weights at 3 and 4 bits, and the seconds it took."""
-        key = [network.name, weights, method, str(self.options.samples), *self.settings]
+    def folder(
+        self, network: Network, weights: str, method: str, bits: str = "3,4"
+    ) -> tuple[Path, float]:
+        """The rounded weights, and the seconds it took."""
+        key = [network.name, weights, method, bits, str(self.options.samples), *self.settings]
         folder = self.options.work / "_".join(["rounded", *key])
 
         def make() -> float:
             start = time.monotonic()
-            flags = ["--rounding", method, "--bits", "3,4", "-o", folder]
+            flags = ["--rounding", method, "--bits", bits, "-o", folder]
             self.mpq("round", network, *self.flags(network, weights), *network.flags, *flags)
             return time.monotonic() - start
 
@@ -50,6 +63,56 @@ class Roundings(Results):
         flags = ["--uniform", candidate, *self.flags(network, weights), *rounded]
         return self.kept.get(key, lambda: self.evaluated(network, *flags))
 
+    def rounded(self, network: Network, method: str) -> list:
+        """At all widths that searches and uniform candidates of equal cost take."""
+        if method == "nearest":
+            return []
+        return ["--rounded", self.folder(network, "per-channel", method, "4,5,6,8")[0]]
+
+    def mixed(self, network: Network, method: str, listed: str, budget: str) -> dict:
+        key = [network.name, "mixed", method, listed, budget, str(self.options.samples), *self.settings]
+        rounded = self.rounded(network, method)
+
+        def compute() -> dict:
+            name = "_".join([network.name, method, listed.replace(",", "-"), *self.settings])
+            measured = self.options.work / f"{name}.json"
+            config = self.options.work / "rounding_config.json"
+            calib = self.calib(network)
+            flags = [*calib, "--range", self.options.range, "--candidates", listed, *rounded]
+            if not measured.exists():
+                self.mpq("sensitivity", network, *flags, *network.flags, "-o", measured)
+            goal = ["--budget", budget, "--strategy", "knapsack", "-o", config]
+            self.mpq("search", network, "--sensitivity", measured, *calib, *rounded, *goal)
+            return self.evaluated(network, "--config", config, *rounded)
+
+        return self.kept.get(key, compute)
+
+    def uniform_rounded(self, network: Network, candidate: str) -> dict:
+        key = [network.name, "uniform", candidate, str(self.options.samples), *self.settings]
+        flags = [*self.flags(network, "per-channel"), *self.rounded(network, "adaround")]
+        return self.kept.get(key, lambda: self.evaluated(network, "--uniform", candidate, *flags))
+
+    def mixed_rows(self, network: Network) -> list[list[str]]:
+        def uniform(candidate: str | None) -> str:
+            return both(self.uniform_rounded(network, candidate)) if candidate else ""
+
+        rows = []
+        for method in ["nearest", "adaround"]:
+            cells = [self.mixed(network, method, LISTED, budget) for budget in BUDGETS]
+            rows.append([network.name, f"mixed, {method}", *map(both, cells)])
+        equal = [uniform(candidate) for candidate in BUDGETS.values()]
+        return [*rows, [network.name, "uniform W6A8, W5A8, W4A8, adaround", *equal]]
+
+    def extended_rows(self, network: Network) -> list[list[str]]:
+        rows = []
+        for method in ["nearest", "adaround"]:
+            for name, listed in [("three", LISTED), ("eight", EXTENDED)]:
+                budgets = [b for b in EXTENDED_BUDGETS if listed == EXTENDED or 0.25 <= float(b)]
+                cells = [both(self.mixed(network, method, listed, budget)) for budget in budgets]
+                cells += [""] * (len(EXTENDED_BUDGETS) - len(cells))
+                rows.append([network.name, f"{name} candidates, {method}", *cells])
+        return rows
+
     def row(self, network: Network, weights: str, method: str) -> str:
         cells = [self.cell(network, weights, method, candidate) for candidate in CANDIDATES]
         text = [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in cells]
@@ -62,6 +125,7 @@ def main() -> None:
     options = mpq.parser(__doc__.splitlines()[0])
     mpq.add_data_options(options)
     options.set_defaults(networks=NETWORKS)
+    options.add_argument("--part", default="uniform", choices=["uniform", "mixed", "extended"])
     options.add_argument("--weights", default="per-channel,per-tensor", help="scales of weights")
     options.add_argument("--samples", type=int, default=256, help="that weights are rounded on")
     options.add_argument("--range", default="mse", help="of weights and activations [default: mse]")
@@ -70,13 +134,27 @@ def main() -> None:
         help="where finished cells and rounded weights are kept",
     )
     roundings = Roundings(options.parse_args())
+    networks = named(roundings.options.networks)
+    if roundings.options.part == "mixed":
+        rows = [row for network in networks for row in roundings.mixed_rows(network)]
+        return table(["network", "", *BUDGETS], rows)
+    if roundings.options.part == "extended":
+        rows = [row for network in networks for row in roundings.extended_rows(network)]
+        return table(["network", "", *EXTENDED_BUDGETS], rows)
     columns = ["network (float)", "scales", "rounding", *CANDIDATES, "mpq round --bits 3,4"]
     print(f"| {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * (len(columns) - 1)}|")
-    for network in named(roundings.options.networks):
+    for network in networks:
         for weights in roundings.options.weights.split(","):
             for method in METHODS:
                 print(roundings.row(network, weights, method), flush=True)
+
+
+def table(columns: list[str], rows: list[list[str]]) -> None:
+    print(f"| {' | '.join(columns)} |")
+    print(f"| --- {'| --- ' * (len(columns) - 1)}|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":
