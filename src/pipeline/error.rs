@@ -97,6 +97,9 @@ pub enum PipelineError {
     )]
     NoRounded { method: String, sha256: String },
 
+    #[error("rounding is `{method}` with no SHA-256 of the weights, expected one")]
+    NoHash { method: String },
+
     #[error("the rounded weights have SHA-256 `{found}`, expected `{expected}`")]
     OtherRounded { found: String, expected: String },
 

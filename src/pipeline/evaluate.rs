@@ -15,7 +15,7 @@ use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
-use crate::quant::{FakeQuantize, Rounded};
+use crate::quant::{FakeQuantize, Rounded, Rounding};
 use crate::sensitivity::MeasureError;
 use crate::tensor::{DType, Tensor};
 
@@ -104,6 +104,9 @@ pub fn expect_rounding(
 ) -> Result<(), PipelineError> {
     let method = || settings.method.clone();
     match (&settings.sha256, rounded) {
+        (None, _) if settings.method != Rounding::NEAREST.name() => {
+            Err(PipelineError::NoHash { method: method() })
+        }
         (None, None) => Ok(()),
         (None, Some(_)) => Err(PipelineError::RoundedToNearest { method: method() }),
         (Some(expected), None) => {
@@ -236,5 +239,24 @@ impl Evaluation<'_> {
 
     fn exam(&self) -> Exam<'_> {
         Exam { graph: self.graph, feed: self.feed, labels: self.labels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounded_weights_must_be_known() {
+        let refused = |method: &str, sha256: Option<&str>| {
+            let sha256 = sha256.map(str::to_owned);
+            let settings = artifact::Rounding { method: method.to_owned(), sha256 };
+            expect_rounding(&settings, None).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused("nearest", None), None);
+        let message = "rounding is `adaround` with no SHA-256 of the weights, expected one";
+        assert_eq!(refused("adaround", None).as_deref(), Some(message));
+        let message = refused("gptq", Some("ab12")).unwrap();
+        assert!(message.starts_with("weights were rounded by `gptq`, their SHA-256 is `ab12`"));
     }
 }
