@@ -41,7 +41,7 @@
 //! | [`artifact`] | the JSON files |
 //! | [`pipeline`] | the network behind the `Problem`; "search this model" as one call |
 //! | [`export`] | what deployment tools read: QDQ models, encodings, overrides; a file per format |
-//! | [`report`] | terminal tables |
+//! | [`report`] | terminal tables; a result as a page, pictures and tables |
 //!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never

@@ -170,6 +170,8 @@ pub struct Group {
     pub weights: Vec<String>,
     pub weight_elements: u64,
     pub macs: u64,
+    /// Those of `macs` that multiply two activations: both factors have the activation's bits.
+    pub product_macs: u64,
     /// By candidate; `None` is no noise at all.
     pub sqnr_db: Ordered<Option<f64>>,
     pub pinned: bool,
@@ -224,11 +226,11 @@ mod tests {
         r#""chosen_point":1,"#,
         r#""groups":[{"id":"x","candidate":"W8A8","weight_bits":8,"activation_bits":8,"#,
         r#""nodes":["conv1"],"activations":["x"],"weights":["conv1.weight"],"#,
-        r#""weight_elements":108,"macs":1000,"sqnr_db":{"W8A16":42.0,"W8A8":33.5,"W4A8":18.2},"#,
+        r#""weight_elements":108,"macs":1000,"product_macs":0,"sqnr_db":{"W8A16":42.0,"W8A8":33.5,"W4A8":18.2},"#,
         r#""pinned":false,"tied_by":[]},"#,
         r#"{"id":"y","candidate":"A16","weight_bits":null,"activation_bits":16,"#,
         r#""nodes":[],"activations":["y"],"weights":[],"#,
-        r#""weight_elements":0,"macs":0,"sqnr_db":{"A16":null,"A8":37.0},"#,
+        r#""weight_elements":0,"macs":0,"product_macs":0,"sqnr_db":{"A16":null,"A8":37.0},"#,
         r#""pinned":false,"tied_by":[]}],"#,
         r#""conversions":[{"node":"conv1","reads":"x","makes":"y","from_bits":8,"to_bits":16}],"#,
         r#""encodings":{"activations":{"x":{"bits":8,"signed":false,"symmetric":false,"#,

@@ -13,6 +13,7 @@ mod inspect;
 mod ops;
 mod output;
 mod phase1;
+mod report;
 mod round;
 mod run;
 mod schema;
@@ -51,6 +52,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Compare(compare::Args),
+    Report(report::Args),
     Ops(ops::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -100,6 +102,7 @@ impl Command {
             Command::Run(args) => run::run(args, ui),
             Command::Check(args) => check::run(args, ui),
             Command::Compare(args) => compare::run(args, ui),
+            Command::Report(args) => report::run(args, ui),
             Command::Ops(args) => ops::run(args, ui),
             Command::Schema(args) => schema::run(args, ui),
             Command::Completions(args) => completions::run(args, ui),

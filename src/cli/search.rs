@@ -16,6 +16,7 @@ use mpq::{onnx, report};
 use crate::cli::flags::Defaults;
 use crate::cli::goal::{QualityArgs, Validated};
 use crate::cli::phase1::{MeasureArgs, Priced, Samples};
+use crate::cli::report as report_file;
 use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
 /// Find which bit-widths every weight and activation gets
@@ -99,6 +100,12 @@ pub(super) struct Args {
     #[arg(long)]
     keep_free: bool,
 
+    /// Write a report of the result as well, see `mpq report`
+    ///
+    /// Its extension says what it is: html, svg, md or csv.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
     #[command(flatten)]
     output: OutputArgs,
 
@@ -118,6 +125,7 @@ pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     args.quality.check(args.strategy(), &args.goal(), !args.calib.is_empty())?;
     let expected = args.expected()?;
     let output = args.output.open()?;
+    let report = args.report.as_deref().map(report_file::open).transpose()?;
     let cost_table = args.read_cost_table()?;
     let searched = args.measure.run.install(|| match &args.sensitivity {
         None => args.search_whole(cost_table.as_ref(), ui),
@@ -133,6 +141,9 @@ pub(super) fn run(mut args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
                 }
             }
             output.write(config.to_json().as_bytes(), ui)?;
+            if let Some(report) = report {
+                report.write(&config, ui)?;
+            }
             args.summarize(&config, &tried, ui);
             Ok(ExitStatus::Success)
         }
@@ -318,7 +329,7 @@ impl Args {
     }
 
     fn summarize(&self, config: &Config, tried: &[Tried], ui: &Ui) {
-        ui.summary(&report::search(config, tried));
+        ui.summary_with_row(&report::search(config, tried), report::RESULT);
         ui.detail(report::conversions(&config.conversions));
         if let Some(baseline) = report::better_baseline(config) {
             let candidate = baseline.candidate;

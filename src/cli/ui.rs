@@ -40,6 +40,7 @@ struct State {
 
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[1;33m";
+const BOLD: &str = "\x1b[1m";
 
 impl Ui {
     pub(super) fn new(verbosity: Verbosity) -> Ui {
@@ -60,6 +61,13 @@ impl Ui {
         if !self.verbosity.quiet {
             self.line(text);
         }
+    }
+
+    /// A summary with a table, the row that begins with `row` bold.
+    pub(super) fn summary_with_row(&self, text: &str, row: &str) {
+        let is_row = |line: &str| line.split(' ').next() == Some(row);
+        let paint = |line| if is_row(line) { self.paint(BOLD, line) } else { line.to_owned() };
+        self.summary(&text.lines().map(paint).collect::<Vec<_>>().join("\n"));
     }
 
     /// The answer where it is no result but a no.
@@ -138,5 +146,18 @@ impl Progress for Ui {
 
     fn warn(&self, message: &str) {
         Ui::warn(self, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_colored_on_a_terminal_only() {
+        let mut ui = Ui::new(Verbosity::QUIET);
+        assert_eq!(ui.paint(BOLD, "mpq  0.5"), "mpq  0.5");
+        ui.colors = true;
+        assert_eq!(ui.paint(BOLD, "mpq  0.5"), "\u{1b}[1mmpq  0.5\u{1b}[0m");
     }
 }

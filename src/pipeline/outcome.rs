@@ -250,6 +250,7 @@ impl Writer<'_, '_> {
                 weights: names.weights,
                 weight_elements: group.weight_elements,
                 macs: group.weight_macs + group.product_macs,
+                product_macs: group.product_macs,
                 sqnr_db: choices
                     .map(|choice| (choice.candidate.to_string(), choice.sqnr_db))
                     .collect(),

@@ -47,6 +47,11 @@ pub(super) fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| format!("{value:.3}"))
 }
 
+/// A fraction with a digit behind the point: `57.2 %`.
+pub(super) fn percent(fraction: f64) -> String {
+    format!("{:.1} %", 100. * fraction)
+}
+
 /// `1 group`, `2 groups`.
 pub(super) fn plural(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })

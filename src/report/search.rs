@@ -10,6 +10,9 @@ use crate::report::number::{UNKNOWN, bytes, decibels, plural, ratio};
 use crate::report::{Align, Table};
 use crate::search::{Amount, Budget, CostMetric, Tried};
 
+/// What the row of the result is called in [`search`].
+pub const RESULT: &str = "mpq";
+
 /// A row for each uniform candidate, for each strategy that was tried and for the result, then what
 /// it consists of.
 pub fn search(config: &Config, tried: &[Tried]) -> String {
@@ -52,7 +55,7 @@ pub fn search(config: &Config, tried: &[Tried]) -> String {
         }));
     }
     let cells = [
-        "mpq".to_owned(),
+        RESULT.to_owned(),
         ratio(config.cost.relative_bops),
         ratio(config.cost.relative_bops_to_w8a8),
         bytes(config.cost.weight_bytes),
@@ -112,7 +115,7 @@ fn relative_to_w8a8(config: &Config, bops: u64) -> Option<f64> {
 }
 
 /// A file tells what was measured by the chosen point of its curve.
-fn is_measured(config: &Config) -> bool {
+pub(super) fn is_measured(config: &Config) -> bool {
     config.quality.sqnr_db.is_some() || config.curve.iter().any(|point| point.measured.is_some())
 }
 
@@ -183,7 +186,7 @@ mod tests {
         "curve":[],"chosen_point":null,
         "conversions":[{"node":"conv1","reads":"x","makes":"y","from_bits":8,"to_bits":16}],
         "groups":[{"id":"x","candidate":"W8A8","weight_bits":8,"activation_bits":8,"nodes":[],
-            "activations":["x"],"weights":[],"weight_elements":9,"macs":500,"sqnr_db":{},
+            "activations":["x"],"weights":[],"weight_elements":9,"macs":500,"product_macs":0,"sqnr_db":{},
             "pinned":false,"tied_by":[]}],
         "encodings":{"activations":{},"weights":{}}}"#;
 

@@ -11,6 +11,7 @@ mod goals;
 mod like;
 mod output;
 mod ranked;
+mod report;
 mod rounding;
 mod search;
 mod targets;
