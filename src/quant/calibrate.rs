@@ -69,7 +69,7 @@ pub fn calibrate(
     calibration.check_weights()?;
     let histograms = calibration.observe(engine, feed, progress)?;
     let activations = calibration.activations(&histograms);
-    let weights = calibration.weights(&activations);
+    let weights = calibration.weights(&calibration.finest_scales(&histograms));
     let operands = calibration.operands();
     Ok(Encodings { activations, weights, operands })
 }
@@ -167,18 +167,29 @@ impl Calibration<'_> {
         let makers = self.makers();
         let one = |((value, histogram), &maker): ((&ValueId, &Histogram), &Option<&str>)| {
             let widths = self.widths(|group| group.activations.contains(value));
-            let rule = maker.and_then(|operator| self.target.output_rule(operator));
-            let encoding = |bits: Bits| {
-                let scheme = self.target.output_scheme(maker, bits);
-                let observed =
-                    || activation_range(self.methods.activations, bits, scheme, histogram);
-                let range = rule.and_then(|rule| rule.range(bits)).unwrap_or_else(observed);
-                (bits, Encoding::new(bits, scheme, None, &[range]))
-            };
+            let encoding = |bits: Bits| (bits, self.activation(histogram, maker, bits));
             widths.into_iter().map(encoding).collect()
         };
         let activations = self.placement.activations.par_iter();
         activations.zip(histograms).zip(&makers).map(one).collect()
+    }
+
+    fn activation(&self, histogram: &Histogram, maker: Option<&str>, bits: Bits) -> Encoding {
+        let scheme = self.target.output_scheme(maker, bits);
+        let rule = maker.and_then(|operator| self.target.output_rule(operator));
+        let observed = || activation_range(self.methods.activations, bits, scheme, histogram);
+        let range = rule.and_then(|rule| rule.range(bits)).unwrap_or_else(observed);
+        Encoding::new(bits, scheme, None, &[range])
+    }
+
+    /// For every activation its scale at the largest width, whether it may take that or not: so the
+    /// encodings of weights do not depend on the candidates.
+    fn finest_scales(&self, histograms: &[Histogram]) -> Vec<f64> {
+        let makers = self.makers();
+        let scale = |(histogram, &maker): (&Histogram, &Option<&str>)| {
+            f64::from(self.activation(histogram, maker, Bits::MOST).scales[0])
+        };
+        histograms.par_iter().zip(&makers).map(scale).collect()
     }
 
     fn operands(&self) -> Vec<BTreeMap<Bits, Encoding>> {
@@ -203,7 +214,7 @@ impl Calibration<'_> {
         widths.filter(|bits| !bits.is_float()).collect()
     }
 
-    fn weights(&self, activations: &[BTreeMap<Bits, Encoding>]) -> Vec<BTreeMap<Bits, Encoding>> {
+    fn weights(&self, finest: &[f64]) -> Vec<BTreeMap<Bits, Encoding>> {
         let sites = &self.placement.weights;
         let one = |index: usize| {
             let site = &sites[index];
@@ -213,7 +224,7 @@ impl Calibration<'_> {
                 choices.iter().filter_map(|choice| choice.weight).collect();
             let axis = site.axis.filter(|_| self.methods.per_channel);
             let channels = self.channels(site.value, axis);
-            let floor = self.least_scales(&site.nodes, activations, channels.len());
+            let floor = self.least_scales(&site.nodes, finest, channels.len());
             let encoding = |bits: Bits| {
                 let scheme = self.target.weights;
                 let range = |w: &Vec<f32>| weight_range(self.methods.weights, bits, scheme, w);
@@ -239,12 +250,7 @@ impl Calibration<'_> {
 
     /// The weight scales below which a bias would overflow int32 at the finest activation scale:
     /// its integer is `bias / (weight scale x activation scale)`. onnxruntime does the same.
-    fn least_scales(
-        &self,
-        nodes: &[NodeId],
-        activations: &[BTreeMap<Bits, Encoding>],
-        n_channels: usize,
-    ) -> Vec<f32> {
+    fn least_scales(&self, nodes: &[NodeId], finest: &[f64], n_channels: usize) -> Vec<f32> {
         let mut least = vec![0_f64; n_channels];
         for &id in nodes {
             let bias = self.placement.role(id).bias.and_then(|b| self.graph.node(id).input(b));
@@ -254,8 +260,7 @@ impl Calibration<'_> {
             let positions = self.placement.activations.iter().enumerate();
             let finest = positions
                 .filter(|(_, value)| reads.contains(value))
-                .flat_map(|(position, _)| activations[position].values())
-                .map(|encoding| f64::from(encoding.scales[0]))
+                .map(|(position, _)| finest[position])
                 .fold(f64::INFINITY, f64::min);
             // A recurrent operator has several biases for a channel, one block after the other.
             for (index, b) in bias.tensor().slice::<f32>().iter().enumerate() {

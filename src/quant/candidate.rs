@@ -13,6 +13,8 @@ pub struct Bits(u8);
 impl Bits {
     /// Not quantized.
     pub const FLOAT: Bits = Bits(32);
+    /// The most that an integer has.
+    pub const MOST: Bits = Bits(16);
 
     pub const fn new(bits: u8) -> Option<Bits> {
         if matches!(bits, 2..=16 | 32) { Some(Bits(bits)) } else { None }
