@@ -1,15 +1,13 @@
 //! `mpq report`: a result as one page, pictures or tables.
 
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use mpq::artifact::{self, Config};
+use mpq::artifact::Config;
 use mpq::report::{FORMATS, Format, PARTS, Part, Report};
 
 use crate::cli::output::Output;
-use crate::cli::{ExitStatus, OutputArgs, Ui};
+use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
 /// Show a result: one page, pictures or tables
 ///
@@ -76,7 +74,7 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
         bail!("part `{}` has no picture, expected {expected} for `{}`", part.name, format.name);
     }
     let output = args.output.open()?;
-    let config = read(&args.config)?;
+    let config = input::read(&args.config)?;
     let text = format.write(&Report::new(&config), args.part);
     output.write(text.as_bytes(), ui)?;
     Ok(ExitStatus::Success)
@@ -98,16 +96,4 @@ impl ReportFile {
     pub(super) fn write(self, config: &Config, ui: &Ui) -> anyhow::Result<()> {
         self.output.write(self.format.write(&Report::new(config), None).as_bytes(), ui)
     }
-}
-
-fn read(path: &Path) -> anyhow::Result<Config> {
-    let (name, json) = match path == Path::new("-") {
-        false => (path.display().to_string(), fs::read(path)),
-        true => {
-            let mut json = Vec::new();
-            ("stdin".to_owned(), io::stdin().lock().read_to_end(&mut json).map(|_| json))
-        }
-    };
-    let json = json.with_context(|| format!("cannot read `{name}`"))?;
-    Ok(artifact::parse(&name, &json)?)
 }
