@@ -263,6 +263,9 @@ def nudged_model(path: Path, random: np.random.Generator) -> onnx.ModelProto:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             is_weight = node.input[0] in constants
             (nudged if is_weight else kept).add(node.input[1])
+        elif node.op_type in ("Resize", "Upsample"):
+            # One ulp less of a scale is a pixel less.
+            kept.update(node.input[1:])
     for tensor in model.graph.initializer:
         is_bias = len(tensor.dims) == 1 and tensor.name not in kept
         if tensor.data_type == onnx.TensorProto.FLOAT and (is_bias or tensor.name in nudged):
