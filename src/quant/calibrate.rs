@@ -69,7 +69,7 @@ pub fn calibrate(
     calibration.check_weights()?;
     let histograms = calibration.observe(engine, feed, progress)?;
     let activations = calibration.activations(&histograms);
-    let weights = calibration.weights(&calibration.finest_scales(&histograms));
+    let weights = calibration.weights(&calibration.finest_scales(&histograms, &activations));
     let operands = calibration.operands();
     Ok(Encodings { activations, weights, operands })
 }
@@ -184,12 +184,20 @@ impl Calibration<'_> {
 
     /// For every activation its scale at the largest width, whether it may take that or not: so the
     /// encodings of weights do not depend on the candidates.
-    fn finest_scales(&self, histograms: &[Histogram]) -> Vec<f64> {
+    fn finest_scales(
+        &self,
+        histograms: &[Histogram],
+        activations: &[BTreeMap<Bits, Encoding>],
+    ) -> Vec<f64> {
         let makers = self.makers();
-        let scale = |(histogram, &maker): (&Histogram, &Option<&str>)| {
-            f64::from(self.activation(histogram, maker, Bits::MOST).scales[0])
+        let scale = |index: usize| match activations[index].get(&Bits::MOST) {
+            Some(known) => f64::from(known.scales[0]),
+            None => {
+                let finest = self.activation(&histograms[index], makers[index], Bits::MOST);
+                f64::from(finest.scales[0])
+            }
         };
-        histograms.par_iter().zip(&makers).map(scale).collect()
+        (0..activations.len()).into_par_iter().map(scale).collect()
     }
 
     fn operands(&self) -> Vec<BTreeMap<Bits, Encoding>> {

@@ -111,27 +111,6 @@ fn a_search_and_what_follows_take_the_same_weights() {
     assert_eq!(unmeasured["settings"], config["settings"]);
 }
 
-/// Of channels whose bias would not fit int32 too, so that one set serves whatever activations take.
-#[test]
-fn scales_of_weights_do_not_depend_on_activations() {
-    let sandbox = Sandbox::new();
-    let scales = |candidates: &str| {
-        let line = format!("sensitivity {MODEL} --calib {CALIB} {SAMPLES} -o TMP/s.json");
-        let ran = run(&sandbox, &format!("{line} --candidates {candidates}"));
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let weights = json(&sandbox.read("s.json"))["encodings"]["weights"].clone();
-        let of_weight = weights.as_object().unwrap().iter();
-        of_weight
-            .filter(|(name, _)| name.ends_with(".weight"))
-            .map(|(_, e)| e["4"].clone())
-            .collect()
-    };
-    let expected: Vec<Value> = scales("W8A16,W8A8,W4A8");
-    for candidates in ["W4A32", "W4A8", "W4A6,W4A4"] {
-        assert!(scales(candidates) == expected, "{candidates}");
-    }
-}
-
 #[test]
 fn other_weights_are_refused() {
     let sandbox = folders();

@@ -65,3 +65,26 @@ fn transformers_have_layers_and_tables() {
         assert!(sum("rounded") < 0.8 * sum("nearest"), "{name}");
     }
 }
+
+/// Of dead channels too, whose biases are all there is of them: so one set of rounded weights serves
+/// whatever activations take.
+#[test]
+fn scales_of_weights_do_not_depend_on_activations() {
+    let Some(data) = test_data("scales_of_weights_do_not_depend_on_activations") else { return };
+    let (data, name) = (data.to_str().unwrap(), "efficientnet_lite0");
+    let (model, calib) = (format!("{data}/models/{name}.onnx"), format!("{data}/imagenet/calib"));
+    let four_bits = |candidates: &str| -> Vec<Value> {
+        let args = ["sensitivity", &model, "--calib", &calib, "--samples", "1", "-q"];
+        let flags = ["--candidates", candidates];
+        let ran = Sandbox::new().mpq(&[&args[..], &flags, network(name).flags].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let file: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let weights = file["encodings"]["weights"].as_object().unwrap();
+        weights.values().filter_map(|widths| widths.get("4").cloned()).collect()
+    };
+    let expected = four_bits("W8A16,W4A8");
+    assert!(!expected.is_empty());
+    for candidates in ["W4A32", "W4A8"] {
+        assert!(four_bits(candidates) == expected, "{candidates}");
+    }
+}
