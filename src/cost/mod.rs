@@ -9,6 +9,8 @@ mod average_bits;
 mod bops;
 mod conversions;
 mod latency;
+#[cfg(test)]
+mod random_tests;
 mod weights;
 
 use crate::graph::{Graph, Types};

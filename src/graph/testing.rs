@@ -1,5 +1,7 @@
 //! Graphs for tests, a line a node: `net(&[("x", &[1, 3, 8, 8])]).weight("w", &[4, 3, 3, 3])...`.
 
+pub(crate) mod random;
+
 use std::collections::BTreeMap;
 
 use crate::graph::{Builder, Dim, Graph, GraphInput, NodeSpec, Types, infer};

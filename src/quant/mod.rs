@@ -10,6 +10,8 @@ mod histogram;
 mod pattern;
 mod pin;
 mod placement;
+#[cfg(test)]
+mod random_tests;
 mod range;
 mod rounding;
 mod simulate;

@@ -12,6 +12,8 @@ mod multiply;
 mod pass;
 mod plan;
 mod pool;
+#[cfg(test)]
+mod random_tests;
 mod step;
 mod strip;
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn tokens() -> Graph {
         .outputs(&["y"])
 }
 
-fn outputs(graph: &Graph, values: &Values) -> Vec<Tensor> {
+pub(super) fn outputs(graph: &Graph, values: &Values) -> Vec<Tensor> {
     graph.outputs().iter().map(|&id| values.get(id).unwrap().clone()).collect()
 }
 
@@ -147,7 +147,7 @@ fn assert_close(name: &str, found: &Tensor, expected: &Tensor) {
 }
 
 /// Hooks on some values and rounded copies of some constants.
-fn changes<'a>(graph: &Graph, is_chosen: impl Fn(usize) -> bool) -> Changes<'a> {
+pub(super) fn changes<'a>(graph: &Graph, is_chosen: impl Fn(usize) -> bool) -> Changes<'a> {
     let mut changes = Changes::default();
     for id in graph.value_ids().filter(|id| is_chosen(id.index())) {
         match graph.constant(id).map(|constant| constant.tensor()) {
