@@ -9,16 +9,13 @@ use std::error::Error;
 use std::path::Path;
 
 use mpq::artifact::Config;
-use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, Options};
-use mpq::exec::EngineKind;
-use mpq::metric::sqnr::Aggregation;
+use mpq::data::{Dataset, Feed, Options};
 use mpq::onnx;
 use mpq::pipeline::{
     Head, Measuring, Network, Resources, Searched, Settings, Study, input_specs, input_types,
     search,
 };
 use mpq::progress::Silent;
-use mpq::quant::{RangeMethod, RangeMethods, Rounding, Target};
 use mpq::search::{
     Answer, Configuration, CostMetric, Curve, Flip, Goal, Least, Outcome, Problem, SearchError,
     Strategy,
@@ -84,35 +81,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
     let model = onnx::load(&digits.join("model.onnx"), &BTreeMap::new())?;
     let inputs = input_specs(&model.graph);
-    let options = Options {
-        images: ImageSettings::Resolve(ImageOptions::UNSET),
-        samples: Some(16),
-        seed: 0,
-        skip_bad: false,
-    };
+    let options = Options { samples: Some(16), ..Options::default() };
     let data = Dataset::open(&[digits.join("calib")], &inputs, &options, &Silent)?;
-    let settings = Settings {
-        candidates: "W4A8,W6A8,W8A8,W8A16".parse()?,
-        target: Target::built_in("generic")?,
-        ranges: RangeMethods {
-            weights: RangeMethod::Mse,
-            activations: RangeMethod::Mse,
-            per_channel: true,
-        },
-        rounding: Rounding::NEAREST,
-        aggregation: Aggregation::Pooled,
-        outputs: None,
-        pins: Vec::new(),
-        cost_table: None,
-        engine: EngineKind::Fast,
-        seed: 0,
-        dims: BTreeMap::new(),
-    };
+    let settings = Settings { candidates: "W4A8,W6A8,W8A8,W8A16".parse()?, ..Settings::default() };
     let types = input_types(&model.graph)?;
     let network = Network::new(model, &types, settings)?;
 
     // Phase 1: ranges, then how much each group hurts at each candidate.
-    let resources = Resources { batch: None, memory_bytes: 1 << 30 };
+    let resources = Resources::default();
     let engine = network.engine(resources);
     let feed = Feed::new(&data, &inputs);
     let encodings = network.calibrate(&*engine, &feed, &Silent)?;

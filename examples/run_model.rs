@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, LabelKind, Labels, Options};
+use mpq::data::{Dataset, Feed, LabelKind, Labels, Options};
 use mpq::exec::{Changes, Engine as _, Keep, Reference};
 use mpq::metric::{self, Sample};
 use mpq::onnx;
@@ -22,12 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // What the network takes decides how images are read.
     let inputs = input_specs(&model.graph);
-    let options = Options {
-        images: ImageSettings::Resolve(ImageOptions::UNSET),
-        samples: Some(100),
-        seed: 0,
-        skip_bad: false,
-    };
+    let options = Options { samples: Some(100), ..Options::default() };
     let data = Dataset::open(&[digits.join("val")], &inputs, &options, &Silent)?;
     let labels = Labels::open(&digits.join("val/labels.csv"), LabelKind::Class)?;
 

@@ -43,6 +43,63 @@
 //! | [`export`] | what deployment tools read: QDQ models, encodings, overrides; a file per format |
 //! | [`report`] | terminal tables; a result as a page, pictures and tables |
 //!
+//! # A search
+//!
+//! What `mpq search` does, with its defaults:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::path::Path;
+//!
+//! use mpq::data::{Dataset, Feed, Options};
+//! use mpq::pipeline::{
+//!     Head, Measuring, Network, Resources, Searched, Settings, Study, input_specs, input_types,
+//!     search,
+//! };
+//! use mpq::progress::Silent;
+//! use mpq::search::{Goal, Strategy};
+//!
+//! let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/digits");
+//! let model = mpq::onnx::load(&digits.join("model.onnx"), &BTreeMap::new())?;
+//! let inputs = input_specs(&model.graph);
+//! let options = Options { samples: Some(8), ..Options::default() };
+//! let data = Dataset::open(&[digits.join("calib")], &inputs, &options, &Silent)?;
+//! let types = input_types(&model.graph)?;
+//! let network = Network::new(model, &types, Settings::default())?;
+//!
+//! // Phase 1: ranges, then how much each group hurts at each candidate.
+//! let resources = Resources::default();
+//! let engine = network.engine(resources);
+//! let feed = Feed::new(&data, &inputs);
+//! let encodings = network.calibrate(&*engine, &feed, &Silent)?;
+//! let simulator = network.simulator(&encodings, None);
+//! let measuring = Measuring {
+//!     simulator: &simulator,
+//!     rounded: None,
+//!     engine: &*engine,
+//!     feed: &feed,
+//!     resources,
+//!     progress: &Silent,
+//! };
+//! let sensitivity = network.sensitivity(&measuring)?;
+//!
+//! // Phase 2: the paper's walk, to 0.6 of the bit operations of W8A16.
+//! let mut study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
+//! let goal = Goal { budgets: vec!["0.6".parse()?], keep_free: false };
+//! let pareto = Strategy::find("pareto").expect("it is one of them");
+//! let head = Head::new(&network, &data)?;
+//! let Searched::Found { config, .. } = search(&mut study, pareto, &goal, head)? else {
+//!     panic!("0.6 can be reached")
+//! };
+//! assert!(config.cost.relative_bops.is_some_and(|bops| bops <= 0.6));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/run_model.rs` runs a model on images; `examples/own_strategy.rs` searches with a
+//! strategy of its own.
+//!
+//! # Promises
+//!
 //! `graph` and everything above it know nothing of ONNX files. A result never depends on the clock, on hash
 //! order, on the number of threads, on the batch or on the cache. The library never prints, never
 //! exits and never reads the environment.

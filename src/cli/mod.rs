@@ -10,6 +10,7 @@ mod flags;
 mod goal;
 mod input;
 mod inspect;
+mod man;
 mod ops;
 mod output;
 mod phase1;
@@ -56,6 +57,7 @@ enum Command {
     Ops(ops::Args),
     Schema(schema::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// What a command that did its work came to.
@@ -106,6 +108,7 @@ impl Command {
             Command::Ops(args) => ops::run(args, ui),
             Command::Schema(args) => schema::run(args, ui),
             Command::Completions(args) => completions::run(args, ui),
+            Command::Man(args) => man::run(args, ui),
         }
     }
 }

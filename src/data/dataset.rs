@@ -7,7 +7,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::data::{Column, DataError, ImageSettings, InputSpec, Preprocessing, SampleKey, source};
+use crate::data::{
+    Column, DataError, ImageOptions, ImageSettings, InputSpec, Preprocessing, SampleKey, source,
+};
 use crate::progress::Progress;
 use crate::tensor::Tensor;
 
@@ -21,6 +23,14 @@ pub struct Options {
     pub seed: u64,
     /// Leave out images that cannot be read instead of failing on them; needs them all decoded once.
     pub skip_bad: bool,
+}
+
+/// All samples; what is not said of images is chosen by the network's input.
+impl Default for Options {
+    fn default() -> Options {
+        let images = ImageSettings::Resolve(ImageOptions::UNSET);
+        Options { images, samples: None, seed: 0, skip_bad: false }
+    }
 }
 
 /// The samples of a network: a tensor for each input.

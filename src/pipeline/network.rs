@@ -10,7 +10,9 @@ use crate::graph::{Graph, Types, ValueId, infer, simplify};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
 use crate::pipeline::PipelineError;
-use crate::quant::{Candidate, Candidates, Groups, Pin, Placement, RangeMethods, Rounding, Target};
+use crate::quant::{
+    Candidate, Candidates, Groups, Pin, Placement, RangeMethod, RangeMethods, Rounding, Target,
+};
 use crate::tensor::{DType, Tensor, TensorType};
 
 /// Everything that a result depends on besides the model and the samples.
@@ -32,6 +34,29 @@ pub struct Settings {
     pub dims: BTreeMap<String, usize>,
 }
 
+/// What the command line takes where nothing is asked for.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            candidates: "W4A8,W8A8,W8A16".parse().expect("the list is valid"),
+            target: Target::built_in("generic").expect("it is built in"),
+            ranges: RangeMethods {
+                weights: RangeMethod::Mse,
+                activations: RangeMethod::Mse,
+                per_channel: true,
+            },
+            rounding: Rounding::NEAREST,
+            aggregation: Aggregation::Pooled,
+            outputs: None,
+            pins: Vec::new(),
+            cost_table: None,
+            engine: EngineKind::Fast,
+            seed: 0,
+            dims: BTreeMap::new(),
+        }
+    }
+}
+
 /// What a result does not depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
@@ -40,6 +65,13 @@ pub struct Resources {
     pub batch: Option<usize>,
     /// What may be held besides the model itself.
     pub memory_bytes: usize,
+}
+
+/// A gibibyte, and as many passes as it holds.
+impl Default for Resources {
+    fn default() -> Resources {
+        Resources { batch: None, memory_bytes: 1 << 30 }
+    }
 }
 
 /// A network with its quantizers and groups.

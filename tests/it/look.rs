@@ -1,5 +1,5 @@
 //! The commands that look at a model or at mpq itself: `inspect`, `run`, `ops`, `schema`,
-//! `completions`.
+//! `completions`, `man`.
 
 mod inspect;
 mod run_model;

@@ -47,8 +47,7 @@ pub(in crate::cli) struct ChoiceArgs {
 
 impl ChoiceArgs {
     pub(in crate::cli) fn candidates(&self) -> Candidates {
-        let by_default = || DEFAULT_CANDIDATES.parse().expect("the default list is valid");
-        self.candidates.clone().unwrap_or_else(by_default)
+        self.candidates.clone().unwrap_or_else(|| Settings::default().candidates)
     }
 
     /// The target; a warning if it lacks some of the candidates, but not all.
@@ -57,7 +56,10 @@ impl ChoiceArgs {
         candidates: &Candidates,
         ui: &Ui,
     ) -> anyhow::Result<Target> {
-        let target = read_target(self.target.as_deref().unwrap_or(DEFAULT_TARGET), ui)?;
+        let target = match &self.target {
+            Some(target) => read_target(target, ui)?,
+            None => Settings::default().target,
+        };
         let is_lacking = |candidate: &&Candidate| !target.has(**candidate);
         let listed = candidates.as_slice();
         let lacking: Vec<String> =
@@ -112,9 +114,6 @@ enum Granularity {
     PerChannel,
     PerTensor,
 }
-
-const DEFAULT_CANDIDATES: &str = "W4A8,W8A8,W8A16";
-const DEFAULT_TARGET: &str = "generic";
 
 impl QuantArgs {
     pub(in crate::cli) fn aggregation(&self) -> Aggregation {

@@ -1,4 +1,4 @@
-//! `mpq ops`, `mpq schema`, `mpq completions`.
+//! `mpq ops`, `mpq schema`, `mpq completions`, `mpq man`.
 
 use mpq::artifact::SCHEMAS;
 use mpq::ops;
@@ -54,4 +54,21 @@ fn completions() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
         assert!(ran.stdout.contains("sensitivity"), "{shell}");
     }
+}
+
+#[test]
+fn manual_pages() {
+    let sandbox = Sandbox::new();
+    let whole = sandbox.mpq(&["man"]);
+    assert_eq!((whole.code, whole.stderr.as_str()), (0, ""));
+    assert!(whole.stdout.contains(".TH mpq 1"), "{}", whole.stdout);
+    let one = sandbox.mpq(&["man", "search"]);
+    assert_eq!((one.code, one.stderr.as_str()), (0, ""));
+    assert!(one.stdout.contains(".TH mpq-search 1") && one.stdout.contains("\\-\\-budget"));
+
+    assert_eq!(sandbox.mpq(&["man", "-o", "TMP/share/man1"]).code, 0);
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("share/man1").join(name)).unwrap();
+    assert_eq!((read("mpq.1"), read("mpq-search.1")), (whole.stdout, one.stdout));
+    let refused = sandbox.refused("man toaster");
+    assert!(refused.contains("error: command is `toaster`, expected one of search, "), "{refused}");
 }
