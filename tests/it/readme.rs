@@ -1,20 +1,30 @@
-//! The README's transcripts and its table of operators are what the commands print, decibels apart;
-//! `UPDATE_EXPECT=1` rewrites them. Its two set-up commands are run by a new user and by CI.
+//! The transcripts of the README and the guide, and the table of operators, are what the commands print,
+//! decibels apart; `UPDATE_EXPECT=1` rewrites them. Its two set-up commands are run by a new user and by CI.
 
 use std::fs;
 
 use crate::run::{Sandbox, without_decibels};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide.md");
 
 #[test]
 fn transcripts_are_real() {
-    let readme = fs::read_to_string(README).unwrap();
+    check_transcripts(README, 5);
+}
+
+#[test]
+fn transcripts_of_the_guide_are_real() {
+    check_transcripts(GUIDE, 3);
+}
+
+fn check_transcripts(path: &str, n_expected: usize) {
+    let text = fs::read_to_string(path).unwrap();
     let sandbox = Sandbox::new();
     let mut written = String::new();
     let mut in_transcript = false;
     let mut n_commands = 0;
-    for line in readme.lines() {
+    for line in text.lines() {
         let is_fence = line.starts_with("```");
         in_transcript = (in_transcript && !is_fence) || line == "```console";
         let command = line.strip_prefix("$ mpq ").filter(|_| in_transcript);
@@ -29,12 +39,12 @@ fn transcripts_are_real() {
         assert_eq!(ran.code, 0, "{command}\n{}", ran.stderr);
         written += &(ran.stderr + &ran.stdout).replace("TMP/", "");
     }
-    assert_eq!(n_commands, 5, "commands in the README");
-    if without_decibels(&readme) != without_decibels(&written) {
+    assert_eq!(n_commands, n_expected, "commands in {path}");
+    if without_decibels(&text) != without_decibels(&written) {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(README, &written).unwrap();
+            fs::write(path, &written).unwrap();
         } else {
-            panic!("the README's transcripts should be:\n{written}");
+            panic!("the transcripts of {path} should be:\n{written}");
         }
     }
 }
