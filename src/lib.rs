@@ -26,6 +26,7 @@
 //! | --- | --- |
 //! | [`tensor`] | a value: dtype, shape, shared storage |
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
+//! | [`cache`] | what was measured, kept by content |
 //! | `pixels` | images from bytes |
 //! | [`kernels`] | the hot loops that several operators share; SIMD chosen at run time |
 //! | [`ops`] | one table of operators; a file per operator or family, its `eval` the reference |
@@ -107,6 +108,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod artifact;
+pub mod cache;
 pub mod cost;
 pub mod data;
 pub mod exec;

@@ -8,6 +8,11 @@ pub trait Progress: Send + Sync {
     /// `steps` more steps of the current phase are done.
     fn advance(&self, steps: u64);
 
+    /// `steps` of the current phase are not to be done: what they come to was known before.
+    fn skip(&self, steps: u64) {
+        self.advance(steps);
+    }
+
     /// The current phase is over.
     fn finish(&self);
 

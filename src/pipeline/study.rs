@@ -113,6 +113,7 @@ impl Network {
             block: self.block(measuring.resources)?,
             cone_macs: self.cone_macs(),
             floats: None,
+            ledger: None,
         })
     }
 

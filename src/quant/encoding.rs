@@ -8,6 +8,7 @@
 //! max|x| / (2^(b-1) - 1)`. These are ONNX QuantizeLinear and DequantizeLinear
 //! (<https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html>).
 
+use crate::cache::{Digest, Digester};
 use crate::kernels;
 use crate::quant::Bits;
 use crate::tensor::Tensor;
@@ -92,6 +93,19 @@ impl Encoding {
         self.zero_points.len() == self.scales.len()
             && self.scales.iter().all(|scale| scale.is_finite() && 0. < *scale)
             && self.zero_points.iter().all(|zero_point| (q_min..=q_max).contains(zero_point))
+    }
+
+    /// Over all of it.
+    pub fn digest(&self) -> Digest {
+        let Scheme { signed, symmetric, narrow } = self.scheme;
+        let scales: Vec<u8> = self.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        let zero_points = self.zero_points.iter().flat_map(|zero_point| zero_point.to_le_bytes());
+        Digester::new("encoding")
+            .bytes(&[self.bits.get(), signed.into(), symmetric.into(), narrow.into()])
+            .number(self.axis.map_or(u64::MAX, |axis| axis as u64))
+            .bytes(&scales)
+            .bytes(&zero_points.collect::<Vec<u8>>())
+            .finish()
     }
 
     /// The channel of element `at` of a tensor of this shape.

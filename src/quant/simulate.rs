@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::cache::{Digest, Digester};
 use crate::exec::{Changes, Prepared, ValueHook};
 use crate::graph::{Graph, ValueId};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement, Rounded};
@@ -11,12 +12,26 @@ use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement, Roun
 pub struct Simulator<'a> {
     placement: &'a Placement,
     groups: &'a Groups,
-    weights: Vec<BTreeMap<Bits, Arc<Prepared>>>,
-    operands: Vec<BTreeMap<Bits, Arc<Prepared>>>,
+    weights: Vec<BTreeMap<Bits, Site>>,
+    operands: Vec<BTreeMap<Bits, Site>>,
     /// By activation of the placement.
-    hooks: Vec<BTreeMap<Bits, FakeQuantize>>,
+    hooks: Vec<BTreeMap<Bits, Hook>>,
     /// For every value its place in the placement's list of activations.
     position: Vec<Option<usize>>,
+}
+
+/// A constant at one width.
+struct Site {
+    tensor: Arc<Prepared>,
+    /// Over its name and all that it is rounded by.
+    digest: Digest,
+}
+
+/// An activation at one width.
+struct Hook {
+    hook: FakeQuantize,
+    /// The same.
+    digest: Digest,
 }
 
 /// Rounds an activation when it is made.
@@ -50,8 +65,13 @@ impl<'a> Simulator<'a> {
         for (index, value) in placement.activations.iter().enumerate() {
             position[value.index()] = Some(index);
         }
-        let hooks = encodings.activations.iter().map(|by_bits| {
-            let hook = |(&bits, e): (&Bits, &Encoding)| (bits, FakeQuantize(e.clone()));
+        let activations = placement.activations.iter().zip(&encodings.activations);
+        let hooks = activations.map(|(&value, by_bits)| {
+            let hook = |(&bits, encoding): (&Bits, &Encoding)| {
+                let digest = Digester::new("activation").text(graph.value_name(value));
+                let digest = digest.digest(&encoding.digest()).finish();
+                (bits, Hook { hook: FakeQuantize(encoding.clone()), digest })
+            };
             by_bits.iter().map(hook).collect()
         });
         Simulator {
@@ -67,32 +87,54 @@ impl<'a> Simulator<'a> {
     /// What is different with these groups at these candidates and all else in float.
     pub fn changes(&self, chosen: &[(usize, Candidate)]) -> Changes<'_> {
         let mut changes = Changes::default();
-        for &(group, candidate) in chosen {
-            let group = &self.groups.groups[group];
-            for activation in &group.activations {
-                let position =
-                    self.position[activation.index()].expect("groups are of activations");
-                if let Some(hook) = self.hooks[position].get(&candidate.activation) {
-                    changes.hooks.insert(*activation, hook);
-                }
-            }
-            for &index in &group.operands {
-                if let Some(tensor) = self.operands[index].get(&candidate.activation) {
-                    changes
-                        .constants
-                        .insert(self.placement.operands[index].value, Arc::clone(tensor));
-                }
-            }
-            let Some(weight_bits) = candidate.weight else { continue };
-            for &index in &group.weights {
-                if let Some(tensor) = self.weights[index].get(&weight_bits) {
-                    changes
-                        .constants
-                        .insert(self.placement.weights[index].value, Arc::clone(tensor));
-                }
-            }
+        for (value, hook) in self.chosen_hooks(chosen) {
+            changes.hooks.insert(value, &hook.hook);
+        }
+        for (value, site) in self.chosen_sites(chosen) {
+            changes.constants.insert(value, Arc::clone(&site.tensor));
         }
         changes
+    }
+
+    /// Over all of [`Simulator::changes`], by content: names of values and what they are rounded by.
+    pub fn digest(&self, chosen: &[(usize, Candidate)]) -> Digest {
+        let hooks = self.chosen_hooks(chosen).map(|(_, hook)| hook.digest);
+        let mut digests: Vec<Digest> = hooks.collect();
+        digests.extend(self.chosen_sites(chosen).map(|(_, site)| site.digest));
+        digests.sort();
+        digests.iter().fold(Digester::new("changes"), Digester::digest).finish()
+    }
+
+    fn chosen_hooks(
+        &self,
+        chosen: &[(usize, Candidate)],
+    ) -> impl Iterator<Item = (ValueId, &Hook)> {
+        chosen.iter().flat_map(move |&(group, candidate)| {
+            let activations = self.groups.groups[group].activations.iter();
+            activations.filter_map(move |&activation| {
+                let position = self.position[activation.index()];
+                let by_bits = &self.hooks[position.expect("groups are of activations")];
+                Some((activation, by_bits.get(&candidate.activation)?))
+            })
+        })
+    }
+
+    fn chosen_sites(
+        &self,
+        chosen: &[(usize, Candidate)],
+    ) -> impl Iterator<Item = (ValueId, &Site)> {
+        chosen.iter().flat_map(move |&(group, candidate)| {
+            let group = &self.groups.groups[group];
+            let operands = group.operands.iter().filter_map(move |&index| {
+                let site = self.operands[index].get(&candidate.activation)?;
+                Some((self.placement.operands[index].value, site))
+            });
+            let weights = group.weights.iter().filter_map(move |&index| {
+                let site = self.weights[index].get(&candidate.weight?)?;
+                Some((self.placement.weights[index].value, site))
+            });
+            operands.chain(weights)
+        })
     }
 }
 
@@ -101,11 +143,17 @@ fn prepared(
     values: Vec<ValueId>,
     encodings: &[BTreeMap<Bits, Encoding>],
     rounded: Option<&Rounded>,
-) -> Vec<BTreeMap<Bits, Arc<Prepared>>> {
+) -> Vec<BTreeMap<Bits, Site>> {
     let round = |(&value, by_bits): (&ValueId, &BTreeMap<Bits, Encoding>)| {
         let constant = graph.constant(value).expect("weights are constants");
         let one = |(&bits, encoding): (&Bits, &Encoding)| {
-            let weight = rounded.and_then(|set| set.get(graph.value_name(value), bits)).cloned();
+            let name = graph.value_name(value);
+            let weight = rounded.and_then(|set| set.get(name, bits)).cloned();
+            let digest = Digester::new("constant").text(name).digest(&encoding.digest());
+            let digest = match &weight {
+                Some(weight) => digest.digest(&weight.digest()).finish(),
+                None => digest.finish(),
+            };
             let (constant, encoding) = (constant.clone(), encoding.clone());
             let make = move || match &weight {
                 Some(weight) => weight.tensor(&constant.ty().shape),
@@ -115,7 +163,7 @@ fn prepared(
                     tensor
                 }
             };
-            (bits, Arc::new(Prepared::made(make)))
+            (bits, Site { tensor: Arc::new(Prepared::made(make)), digest })
         };
         by_bits.iter().map(one).collect()
     };

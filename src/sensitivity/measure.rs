@@ -1,7 +1,6 @@
 //! Running the measurements: one float pass a sample, then every choice from there.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -11,8 +10,10 @@ use crate::exec::{Changes, Difference, Engine, Keep, RunError, Values};
 use crate::graph::ValueId;
 use crate::kernels::sum_squares;
 use crate::progress::Progress;
-use crate::quant::{Bits, Candidate, Groups, Simulator};
-use crate::sensitivity::{Floats, Measurement, Powers, Sensitivity};
+use crate::quant::{Candidate, Groups, Simulator};
+use crate::sensitivity::pieces::{Sheet, Todo};
+use crate::sensitivity::work::{Job, Work};
+use crate::sensitivity::{Floats, Ledger, Pieces, Powers, Sensitivity, Wanted};
 use crate::tensor::Tensor;
 
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +50,9 @@ pub struct Setup<'a> {
     pub cone_macs: Vec<u64>,
     /// What float passes put out, where that is kept from one measurement to the next.
     pub floats: Option<&'a Floats>,
+    /// Where units are looked up before they are measured, and kept afterwards.
+    pub ledger: Option<&'a dyn Ledger>,
 }
-
-/// One thing to measure: these groups at these candidates, the rest in float.
-type Job = Vec<(usize, Candidate)>;
 
 /// Passes that an engine is given at once.
 const MOST_TOGETHER: usize = 4;
@@ -69,24 +69,23 @@ impl<'a> Measurer<'a> {
 
     /// Every choice of every group.
     pub fn sensitivity(&self, progress: &dyn Progress) -> Result<Sensitivity, MeasureError> {
-        let groups = &self.setup.groups.groups;
-        let jobs: Vec<Job> = groups
-            .iter()
-            .enumerate()
+        let pieces = self.share_of_sensitivity(&|_, _| true, progress)?;
+        let (signal, noises) = pieces.join().expect("all of it is wanted");
+        Ok(Sensitivity::new(self.setup.groups, signal, noises))
+    }
+
+    /// Some passes of some choices: job by job in the order of the groups and of their choices.
+    pub fn share_of_sensitivity(
+        &self,
+        wanted: Wanted<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Pieces, MeasureError> {
+        let groups = self.setup.groups.groups.iter().enumerate();
+        let jobs = groups
             .flat_map(|(index, group)| group.choices.iter().map(move |&c| vec![(index, c)]))
             .collect();
-        let work = Work::new(self, &jobs);
-        let (signal, noises) =
-            self.run(&work, "Sensitivity", progress, Measurer::noise_of_cones)?;
-        let mut noises = noises.into_iter();
-        let measured = groups.iter().map(|group| {
-            let measurement = |&candidate: &Candidate| Measurement {
-                candidate,
-                noise: noises.next().expect("a result for each job"),
-            };
-            group.choices.iter().map(measurement).collect()
-        });
-        Ok(Sensitivity { groups: measured.collect(), signal })
+        let work = Work::new(&self.setup, jobs);
+        self.run(&work, wanted, "Sensitivity", progress, Measurer::measure_cones)
     }
 
     /// The noise of whole configurations; those side by side are best alike in their first groups.
@@ -98,73 +97,76 @@ impl<'a> Measurer<'a> {
     ) -> Result<(Powers, Vec<Powers>), MeasureError> {
         let job = |c: &Vec<Candidate>| c.iter().copied().enumerate().collect();
         let jobs: Vec<Job> = configurations.iter().map(job).collect();
-        self.run(&Work::new(self, &jobs), phase, progress, Measurer::noise_of_passes)
+        let work = Work::new(&self.setup, jobs);
+        let all: Wanted<'_> = &|_, _| true;
+        let pieces = self.run(&work, all, phase, progress, Measurer::measure_passes)?;
+        Ok(pieces.join().expect("all of it is wanted"))
     }
 
-    /// Signal powers, and the noise powers of every job, which `measure` gives for some passes.
+    /// What is wanted and not known, block by block, as `measure` does it.
     fn run(
         &self,
         work: &Work<'_>,
+        wanted: Wanted<'_>,
         phase: &str,
         progress: &dyn Progress,
         measure: Measure<'a>,
-    ) -> Result<(Powers, Vec<Powers>), MeasureError> {
-        let Setup { feed, outputs, block, .. } = &self.setup;
-        let n_jobs = work.to_run.len();
-        progress.begin(phase, (feed.len() * (n_jobs + 1)) as u64);
-        let mut signal = Powers(vec![Vec::new(); outputs.len()]);
-        let mut noises = vec![signal.clone(); n_jobs];
-        let passes: Vec<usize> = (0..feed.len()).collect();
+    ) -> Result<Pieces, MeasureError> {
+        let Setup { feed, outputs, block, ledger, .. } = &self.setup;
+        let mut sheet = Sheet::new(work, feed.len(), *ledger);
+        let (todos, to_do, known) = sheet.plan(wanted, |pass, powers| {
+            let n_samples = feed.n_samples_in(pass);
+            powers.0.len() == outputs.len() && powers.0.iter().all(|p| p.len() == n_samples)
+        });
+        progress.begin(phase, to_do + known);
+        progress.skip(known);
         let block = if *block == 0 { rayon::current_num_threads() } else { *block };
-        for block in passes.chunks(block) {
-            let measured = measure(self, work, block, progress)?;
-            for (float, changed) in measured {
-                append(&mut signal, float);
-                noises.iter_mut().zip(changed).for_each(|(noise, powers)| append(noise, powers));
-            }
+        for todos in todos.chunks(block) {
+            measure(self, work, todos, &sheet, progress)?;
         }
         progress.finish();
-        let n_samples = signal.0.first().map_or(0, Vec::len);
-        let noise = |&index: &Option<usize>| match index {
-            Some(index) => noises[index].clone(),
-            None => Powers::zero(outputs.len(), n_samples),
-        };
-        let noises = work.result_of.iter().map(noise).collect();
-        Ok((signal, noises))
+        let zero = |pass| Powers::zero(outputs.len(), feed.n_samples_in(pass));
+        Ok(sheet.into_pieces(zero))
     }
 
-    /// For each pass the signal's powers and every job's, of jobs that change little.
-    fn noise_of_cones(
+    /// For jobs that change little: what depends on a change is run from the float pass on.
+    fn measure_cones(
         &self,
         work: &Work<'_>,
-        passes: &[usize],
+        todos: &[Todo],
+        sheet: &Sheet<'_>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Measured>, MeasureError> {
+    ) -> Result<(), MeasureError> {
         if self.setup.block == 0 {
-            return self.noise_of_passes(work, passes, progress);
+            return self.measure_passes(work, todos, sheet, progress);
         }
-        let float = Changes::default();
-        let base = |&pass: &usize| self.pass(pass, &float, Keep::All, progress);
-        let bases: Vec<Values> = passes.par_iter().map(base).collect::<Result<_, _>>()?;
+        let base = |todo: &Todo| {
+            let base = self.pass(todo.pass, &Changes::default(), Keep::All, progress)?;
+            if todo.needs_signal {
+                sheet.keep(todo.pass, None, self.signal(todo.pass, &base)?);
+            }
+            Ok((todo.pass, base))
+        };
+        let bases: Vec<(usize, Values)> =
+            todos.par_iter().map(base).collect::<Result<_, MeasureError>>()?;
+        let mut bases_of: Vec<Vec<&(usize, Values)>> = vec![Vec::new(); work.to_run.len()];
+        for (todo, base) in todos.iter().zip(&bases) {
+            todo.runs.iter().for_each(|&index| bases_of[index].push(base));
+        }
         // The longest ones first, so that no thread waits at the end.
         let mut order: Vec<usize> = (0..work.to_run.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(work.macs[index]));
-        let slots: Vec<usize> = (0..passes.len()).collect();
-        let chunks = || slots.chunks(MOST_TOGETHER);
-        let tasks = order.iter().flat_map(|&index| chunks().map(move |slots| (slots, index)));
-        let tasks: Vec<(&[usize], usize)> = tasks.collect();
-        let results: Vec<Vec<OnceLock<Powers>>> =
-            bases.iter().map(|_| order.iter().map(|_| OnceLock::new()).collect()).collect();
-        let measure = |&(slots, index): &(&[usize], usize)| {
+        order.sort_by_key(|&index| std::cmp::Reverse(work.to_run[index].macs));
+        let chunks = |index: usize| bases_of[index].chunks(MOST_TOGETHER);
+        let tasks = order.iter().flat_map(|&index| chunks(index).map(move |some| (some, index)));
+        let tasks: Vec<(&[&(usize, Values)], usize)> = tasks.collect();
+        let measure = |&(some, index): &(&[&(usize, Values)], usize)| {
             let Setup { engine, feed, outputs, .. } = self.setup;
-            let (changes, from) = (&work.to_run[index], slots.iter().map(|&slot| &bases[slot]));
-            let from: Vec<&Values> = from.collect();
+            let changes = &work.to_run[index].changes;
+            let from: Vec<&Values> = some.iter().map(|(_, base)| base).collect();
             let all = engine.differences(&from, changes, outputs, feed.batch());
-            for ((&slot, base), differences) in slots.iter().zip(from).zip(all) {
-                let pass = passes[slot];
+            for (&&(pass, ref base), differences) in some.iter().zip(all) {
                 let differences = differences.map_err(|source| self.failed(pass, source))?;
-                let noise = self.noise(pass, base, differences)?;
-                results[slot][index].set(noise).expect("every task is done once");
+                sheet.keep(pass, Some(index), self.noise(pass, base, differences)?);
                 progress.advance(1);
             }
             Ok(())
@@ -176,46 +178,46 @@ impl<'a> Measurer<'a> {
                 measure(task)?;
             }
             Ok(())
-        })?;
-        let done = |result: OnceLock<Powers>| result.into_inner().expect("every task is done");
-        let by_pass = results.into_iter().map(|results| results.into_iter().map(done).collect());
-        let signal = |(base, &pass): (&Values, &usize)| self.signal(pass, base);
-        let signals = bases.iter().zip(passes).map(signal);
-        signals.zip(by_pass).map(|(signal, noises)| Ok((signal?, noises))).collect()
+        })
     }
 
     /// The same, pass after pass, for jobs that change much: each begins where it differs from the
     /// one before.
-    fn noise_of_passes(
+    fn measure_passes(
         &self,
         work: &Work<'_>,
-        passes: &[usize],
+        todos: &[Todo],
+        sheet: &Sheet<'_>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Measured>, MeasureError> {
-        let one = |&pass: &usize| {
+    ) -> Result<(), MeasureError> {
+        let one = |todo: &Todo| {
+            let Setup { engine, feed, outputs, block, .. } = self.setup;
+            let pass = todo.pass;
             let float = self.float(pass, progress)?;
-            let mut noises = Vec::with_capacity(work.to_run.len());
-            let mut before: Option<Values> = None;
-            for (index, changes) in work.to_run.iter().enumerate() {
-                let is_base = self.setup.block != 0 && work.shares_with_next(index);
+            if todo.needs_signal {
+                sheet.keep(pass, None, self.signal(pass, &float)?);
+            }
+            let mut before: Option<(Values, &Changes<'_>)> = None;
+            for (at, &index) in todo.runs.iter().enumerate() {
+                let next = todo.runs.get(at + 1);
+                let is_base = block != 0 && next.is_some_and(|&next| work.share(index, next));
                 let keep = if is_base { Keep::All } else { Keep::Outputs };
+                let changes = &work.to_run[index].changes;
                 let changed = match &before {
-                    Some(base) => {
-                        let engine = self.setup.engine;
-                        let rerun = engine.rerun(base, &work.to_run[index - 1], changes, keep);
+                    Some((base, earlier)) => {
+                        let rerun = engine.rerun(base, earlier, changes, keep);
                         progress.advance(1);
                         rerun.map_err(|source| self.failed(pass, source))?
                     }
                     None => self.pass(pass, changes, keep, progress)?,
                 };
-                let Setup { feed, outputs, .. } = self.setup;
                 let differences = Difference::all(&float, &changed, outputs, feed.batch());
-                noises.push(self.noise(pass, &float, differences)?);
-                before = is_base.then_some(changed);
+                sheet.keep(pass, Some(index), self.noise(pass, &float, differences)?);
+                before = is_base.then_some((changed, changes));
             }
-            Ok((self.signal(pass, &float)?, noises))
+            Ok(())
         };
-        passes.par_iter().map(one).collect()
+        todos.par_iter().try_for_each(one)
     }
 
     /// What the float network puts out.
@@ -230,16 +232,6 @@ impl<'a> Measurer<'a> {
             Some(floats) => floats.keep(pass, values, outputs),
             None => Cow::Owned(values),
         })
-    }
-
-    /// `None` if nothing changes: then there is no noise, and nothing to run.
-    fn changes(&self, job: &Job) -> Option<Changes<'a>> {
-        let is_float = |candidate: &Candidate| {
-            candidate.activation.is_float() && candidate.weight.is_none_or(Bits::is_float)
-        };
-        let changes = self.setup.simulator.changes(job);
-        let is_empty = changes.hooks.is_empty() && changes.constants.is_empty();
-        (!is_empty && !job.iter().all(|(_, c)| is_float(c))).then_some(changes)
     }
 
     fn pass(
@@ -312,66 +304,5 @@ impl<'a> Measurer<'a> {
     }
 }
 
-/// Signal powers of the samples of a pass, and the noise powers of every job.
-type Measured = (Powers, Vec<Powers>);
-
 type Measure<'a> =
-    fn(&Measurer<'a>, &Work<'_>, &[usize], &dyn Progress) -> Result<Vec<Measured>, MeasureError>;
-
-/// Jobs as changes of the float network; equal ones are run once.
-struct Work<'a> {
-    to_run: Vec<Changes<'a>>,
-    /// Multiply-accumulates of what depends on a change.
-    macs: Vec<u64>,
-    /// Those of what differs between a job and the next, and of the whole network.
-    macs_to_next: Vec<u64>,
-    all_macs: u64,
-    /// For every job its place in `to_run`; `None` without any change.
-    result_of: Vec<Option<usize>>,
-}
-
-impl<'a> Work<'a> {
-    fn new(measurer: &Measurer<'a>, jobs: &[Job]) -> Work<'a> {
-        let cone = |group: usize| measurer.setup.cone_macs[group];
-        // The cone of what comes first has nearly all of the others'.
-        let largest = |groups: &mut dyn Iterator<Item = usize>| groups.map(cone).max().unwrap_or(0);
-        let mut work = Work {
-            to_run: Vec::new(),
-            macs: Vec::new(),
-            macs_to_next: Vec::new(),
-            all_macs: measurer.setup.cone_macs.iter().copied().max().unwrap_or(0),
-            result_of: Vec::new(),
-        };
-        let mut last: Option<&Job> = None;
-        for job in jobs {
-            let Some(changes) = measurer.changes(job) else {
-                work.result_of.push(None);
-                continue;
-            };
-            let known = work.to_run.iter().position(|known| known.are_same(&changes));
-            work.result_of.push(Some(known.unwrap_or(work.to_run.len())));
-            if known.is_some() {
-                continue;
-            }
-            if let Some(last) = last {
-                let differs = |&(a, b): &(&(usize, Candidate), &(usize, Candidate))| a != b;
-                let different = last.iter().zip(job).filter(differs);
-                let to_next = largest(&mut different.flat_map(|(a, b)| [a.0, b.0]));
-                work.macs_to_next.push(to_next);
-            }
-            last = Some(job);
-            work.macs.push(largest(&mut job.iter().map(|(group, _)| *group)));
-            work.to_run.push(changes);
-        }
-        work
-    }
-
-    /// Whether the next job has enough in common with a job that keeping its values pays.
-    fn shares_with_next(&self, index: usize) -> bool {
-        self.macs_to_next.get(index).is_some_and(|&macs| macs < self.all_macs / 5 * 4)
-    }
-}
-
-fn append(to: &mut Powers, from: Powers) {
-    to.0.iter_mut().zip(from.0).for_each(|(to, from)| to.extend(from));
-}
+    fn(&Measurer<'a>, &Work<'_>, &[Todo], &Sheet<'_>, &dyn Progress) -> Result<(), MeasureError>;

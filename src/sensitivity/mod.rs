@@ -5,13 +5,18 @@
 //! every sample for every measurement, so that any aggregate can be formed later.
 
 mod floats;
+mod ledger;
 mod measure;
+mod pieces;
+mod work;
 
 pub use floats::Floats;
+pub use ledger::{Ledger, Unit};
 pub use measure::{MeasureError, Measurer, Setup};
+pub use pieces::{Pieces, Wanted};
 
 use crate::metric::sqnr::{self, Aggregation, SqnrError};
-use crate::quant::Candidate;
+use crate::quant::{Candidate, Groups};
 
 /// Mean squares of the outputs: `[output][sample]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +50,16 @@ pub struct Sensitivity {
 }
 
 impl Sensitivity {
+    /// `noises` are those of all choices, group by group.
+    pub fn new(groups: &Groups, signal: Powers, noises: Vec<Powers>) -> Sensitivity {
+        let mut noises = noises.into_iter();
+        let measured = groups.groups.iter().map(|group| {
+            let choices = group.choices.iter().copied().zip(noises.by_ref());
+            choices.map(|(candidate, noise)| Measurement { candidate, noise }).collect()
+        });
+        Sensitivity { groups: measured.collect(), signal }
+    }
+
     /// The SQNR of some noise in decibels; `None` without any noise.
     pub fn sqnr_db(
         &self,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::cache::Digest;
 use crate::quant::{Bits, Encoding, Rounding};
 use crate::tensor::Tensor;
 
@@ -52,6 +53,12 @@ impl RoundedWeight {
     /// Whether it is one of a tensor of this shape under this encoding.
     pub fn fits(&self, shape: &[usize], encoding: &Encoding) -> bool {
         self.encoding == *encoding && self.integers.len() == shape.iter().product::<usize>()
+    }
+
+    /// Over its integers.
+    pub fn digest(&self) -> Digest {
+        let integers = self.integers.iter().flat_map(|integer| integer.to_le_bytes());
+        Digest::of("integers", &[&integers.collect::<Vec<u8>>()])
     }
 
     /// The weight that the integers stand for.
