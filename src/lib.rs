@@ -25,6 +25,7 @@
 //! | module | does |
 //! | --- | --- |
 //! | [`tensor`] | a value: dtype, shape, shared storage |
+//! | [`shard`] | one of N shares of some work, by cost |
 //! | [`progress`] | the trait that long work reports to; the library itself never prints |
 //! | [`cache`] | what was measured, kept by content |
 //! | `pixels` | images from bytes |
@@ -125,4 +126,5 @@ pub mod quant;
 pub mod report;
 pub mod search;
 pub mod sensitivity;
+pub mod shard;
 pub mod tensor;

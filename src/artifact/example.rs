@@ -3,12 +3,13 @@
 use crate::artifact::{
     Achieved, ActivationEncoding, Artifact as _, Baseline, Calibration, Config, Conversion,
     CurvePoint, Encodings, Eval, EvalData, Flip, Goal, Group, ListEntry, Measured, MeasuredChoice,
-    MeasuredEncodings, MeasuredGroup, Model, Ordered, PointCost, Quality, RangeMethods, Requested,
-    RoundedEntry, RoundedSet, Rounding, RoundingLoss, Sensitivity, Settings, TotalCost,
-    WeightEncoding,
+    MeasuredEncodings, MeasuredGroup, Model, Ordered, Part, PartChoice, PartGroup, PartPower,
+    Partial, PointCost, Quality, RangeMethods, Ranges, Requested, RoundedEntry, RoundedPart,
+    RoundedSet, Rounding, RoundingLoss, Sensitivity, Settings, TotalCost, WeightEncoding,
 };
 use crate::data::{Channels, Crop, Filter, Layout, Preprocessing, Resize};
 use crate::quant::{Bits, Candidate};
+use crate::shard::Shard;
 
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
     texts.map(str::to_owned).into()
@@ -272,7 +273,57 @@ pub(crate) fn sensitivity() -> Sensitivity {
             activations: [("x", activation)].into_iter().collect(),
             weights: [("conv1.weight", weight)].into_iter().collect(),
         },
+        partial: None,
     }
+}
+
+/// What remains if one of four shards is missing.
+pub(crate) fn partial() -> Sensitivity {
+    let partial = Partial { shards: 4, missing: vec![1], samples: 192 };
+    Sensitivity { partial: Some(partial), ..sensitivity() }
+}
+
+pub(crate) fn part() -> Part {
+    let Sensitivity { version, model, calibration, settings, candidates, .. } = sensitivity();
+    let power = |power: &Ordered<Vec<f64>>| PartPower { samples: [0, 2], power: power.clone() };
+    let choice = |choice: MeasuredChoice| PartChoice {
+        candidate: choice.candidate,
+        weight_bits: choice.weight_bits,
+        activation_bits: choice.activation_bits,
+        bops_saved: 8000.,
+        noise_power: power(&choice.noise_power),
+    };
+    let group = |group: MeasuredGroup| PartGroup {
+        id: group.id,
+        nodes: group.nodes,
+        activations: group.activations,
+        weights: group.weights,
+        weight_elements: group.weight_elements,
+        macs: group.macs,
+        pinned: group.pinned,
+        tied_by: group.tied_by,
+        choices: group.choices.into_iter().map(choice).collect(),
+    };
+    Part {
+        schema: Part::schema(),
+        version,
+        shard: Shard::new(0, 4).unwrap(),
+        model,
+        calibration,
+        settings,
+        candidates,
+        outputs: sensitivity().outputs,
+        signal_power: power(&sensitivity().signal_power),
+        groups: sensitivity().groups.into_iter().map(group).collect(),
+        encodings: sensitivity().encodings,
+    }
+}
+
+pub(crate) fn ranges() -> Ranges {
+    let Sensitivity { version, model, calibration, settings, candidates, encodings, .. } =
+        sensitivity();
+    let (schema, samples) = (Ranges::schema(), texts(["98fe", "76dc"]));
+    Ranges { schema, version, model, calibration, settings, candidates, samples, encodings }
 }
 
 pub(super) fn eval() -> Eval {
@@ -300,5 +351,20 @@ pub(crate) fn rounding() -> RoundedSet {
             encoding: weight_encoding(),
             loss: Some(RoundingLoss { nearest: 0.25, rounded: 0.125 }),
         }],
+    }
+}
+
+pub(crate) fn rounding_part() -> RoundedPart {
+    let RoundedSet { version, model, calibration, settings, iterations, weights, .. } = rounding();
+    RoundedPart {
+        schema: RoundedPart::schema(),
+        version,
+        shard: Shard::new(1, 4).unwrap(),
+        model,
+        calibration,
+        settings,
+        iterations,
+        all: texts(["conv1.weight", "conv2.weight"]),
+        weights,
     }
 }

@@ -14,6 +14,8 @@ pub(crate) mod example;
 mod head;
 mod layout;
 mod ordered;
+mod part;
+mod ranges;
 mod rounding;
 mod schema;
 mod sensitivity;
@@ -36,9 +38,15 @@ pub use error::ArtifactError;
 pub use eval::{Eval, EvalData};
 pub use head::{Calibration, Model, RANK_BY_SQNR, RangeMethods, Rounding, Settings};
 pub use ordered::Ordered;
-pub use rounding::{ROUNDING_FILE, RoundedEntry, RoundedSet, RoundingLoss};
+pub use part::{Part, PartChoice, PartGroup, PartPower};
+pub use ranges::Ranges;
+pub use rounding::{
+    ROUNDING_FILE, ROUNDING_PART_FILE, RoundedEntry, RoundedPart, RoundedSet, RoundingLoss,
+};
 pub use schema::{SCHEMAS, json_schema};
-pub use sensitivity::{ListEntry, MeasuredChoice, MeasuredEncodings, MeasuredGroup, Sensitivity};
+pub use sensitivity::{
+    ListEntry, MeasuredChoice, MeasuredEncodings, MeasuredGroup, Partial, Sensitivity,
+};
 
 /// A kind of file; its `schema` is `mpq/NAME/VERSION`.
 pub trait Artifact: Serialize + DeserializeOwned {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Artifact, Calibration, Model, Settings, WeightEncoding};
+use crate::shard::Shard;
 
 /// The file's name in the folder.
 pub const ROUNDING_FILE: &str = "rounding.json";
@@ -26,6 +27,38 @@ pub struct RoundedSet {
 
 impl Artifact for RoundedSet {
     const NAME: &'static str = "rounding";
+    const VERSION: u32 = 1;
+
+    fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+/// The file's name in the folder of one shard of N.
+pub const ROUNDING_PART_FILE: &str = "part.json";
+
+/// The `rounding-part` file: the weights that one shard rounded; the integers lie beside it, too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundedPart {
+    /// [`RoundedPart::schema`].
+    pub schema: String,
+    /// That of the mpq which wrote the file.
+    pub version: String,
+    pub shard: Shard,
+    pub model: Model,
+    pub calibration: Calibration,
+    pub settings: Settings,
+    /// Steps of the optimizer at most.
+    pub iterations: u32,
+    /// The names of the weights that all shards round.
+    pub all: Vec<String>,
+    /// As in a `rounding` file.
+    pub weights: Vec<RoundedEntry>,
+}
+
+impl Artifact for RoundedPart {
+    const NAME: &'static str = "rounding-part";
     const VERSION: u32 = 1;
 
     fn model(&self) -> &Model {

@@ -26,6 +26,21 @@ pub struct Sensitivity {
     /// Least sensitive first.
     pub list: Vec<ListEntry>,
     pub encodings: MeasuredEncodings,
+    /// What is missing of it; the key is there only if something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+}
+
+/// Only some of the calibration samples were measured, though all gave the ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partial {
+    /// Number of shards that it was shared out among.
+    pub shards: u64,
+    /// Those whose parts were not there.
+    pub missing: Vec<u64>,
+    /// How many samples everything was measured on.
+    pub samples: u64,
 }
 
 impl Artifact for Sensitivity {

@@ -8,11 +8,15 @@ mod eval;
 mod export;
 mod flags;
 mod goal;
+mod heartbeat;
 mod input;
 mod inspect;
 mod man;
+mod log;
+mod merge;
 mod ops;
 mod output;
+mod phase;
 mod phase1;
 mod report;
 mod round;
@@ -21,6 +25,8 @@ mod schema;
 mod scratch;
 mod search;
 mod sensitivity;
+mod status;
+mod ticker;
 mod ui;
 
 use std::process::ExitCode;
@@ -28,7 +34,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use flags::{DataArgs, ModelArgs, QuantArgs, RunArgs};
-use output::OutputArgs;
+use output::{Output, OutputArgs};
 use ui::Ui;
 
 /// Mixed-precision post-training quantization of ONNX models
@@ -49,6 +55,7 @@ enum Command {
     Eval(eval::Args),
     Export(export::Args),
     Inspect(inspect::Args),
+    Merge(merge::Args),
     Round(round::Args),
     Run(run::Args),
     Check(check::Args),
@@ -82,7 +89,9 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(cli.verbosity);
-    match error::catch(|| cli.command.run(&ui)) {
+    let done = error::catch(|| cli.command.run(&ui));
+    ui.stop_beating();
+    match done {
         Ok(status) => ExitCode::from(status as u8),
         Err(error) if error::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -100,6 +109,7 @@ impl Command {
             Command::Eval(args) => eval::run(args, ui),
             Command::Export(args) => export::run(args, ui),
             Command::Inspect(args) => inspect::run(args, ui),
+            Command::Merge(args) => merge::run(args, ui),
             Command::Round(args) => round::run(args, ui),
             Command::Run(args) => run::run(args, ui),
             Command::Check(args) => check::run(args, ui),

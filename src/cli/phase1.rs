@@ -1,16 +1,21 @@
 //! What `search` and `sensitivity` do first, and what they are told of it.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+use mpq::artifact::Ranges;
 use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
-use mpq::pipeline::{Head, Measuring, Network, Resources, Settings, Study, input_specs};
+use mpq::pipeline::{
+    Head, Measuring, Network, Resources, Settings, Study, expect_samples, input_specs, ranges_file,
+};
 use mpq::quant::{Effort, Encodings, Rounded};
 use mpq::search::Budget;
 
 use crate::cli::flags::Defaults;
-use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui};
+use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui, input};
 
 /// The flags of the commands that measure.
 #[derive(Debug, clap::Args)]
@@ -39,31 +44,112 @@ impl MeasureArgs {
     /// Phase 1, then what is to be done with it.
     pub(super) fn measure<T>(
         &self,
-        calib: &[PathBuf],
+        source: Source<'_>,
         priced: Priced<'_>,
         ui: &Ui,
         then: impl FnOnce(Study<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
+        self.prepare(source, priced, ui, |prepared, head| {
+            let Prepared { network, encodings, measuring, samples, .. } = prepared;
+            prepared.expect_samples(0..samples.data.len())?;
+            let sensitivity = network.sensitivity(&measuring)?;
+            ui.summary(&samples.text());
+            then(Study::new(network, encodings, &sensitivity, Some(measuring))?, head)
+        })
+    }
+
+    /// All that comes before Phase 1, then what is to be done with it.
+    pub(super) fn prepare<T>(
+        &self,
+        source: Source<'_>,
+        priced: Priced<'_>,
+        ui: &Ui,
+        then: impl FnOnce(Prepared<'_>, Head) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (samples, network) = self.network(source.calib, priced, ui)?;
+        network.check_budgets(priced.budgets)?;
+        let (feed, resources) = (samples.feed(), self.run.resources());
+        let engine = network.engine(resources);
+        let ranges = source.ranges.map(input::read::<Ranges>).transpose()?;
+        let (encodings, mut head) = match &ranges {
+            Some(file) => {
+                let cannot_use = || format!("cannot use `{}`", source.ranges_name());
+                let encodings =
+                    network.read_ranges(file, &samples.data).with_context(cannot_use)?;
+                (encodings, Head::with(&network, file.calibration.clone()))
+            }
+            None => {
+                let head = Head::new(&network, &samples.data)?;
+                (network.calibrate(&*engine, &feed, ui)?, head)
+            }
+        };
+        let rounded = self.round(&network, &encodings, &feed, ui)?;
+        let rounded = rounded.as_ref();
+        head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
+        let simulator = network.simulator(&encodings, rounded);
+        let (network, encodings, samples) = (&network, &encodings, &samples);
+        let (simulator, engine, feed) = (&simulator, &*engine, &feed);
+        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
+        let ranges = ranges.as_ref();
+        then(Prepared { network, encodings, measuring, samples, ranges }, head)
+    }
+
+    /// Ranges alone.
+    pub(super) fn ranges(&self, calib: &[PathBuf], ui: &Ui) -> anyhow::Result<Ranges> {
+        let (samples, network) = self.network(calib, Priced::default(), ui)?;
+        let head = Head::new(&network, &samples.data)?;
+        let engine = network.engine(self.run.resources());
+        let encodings = network.calibrate(&*engine, &samples.feed(), ui)?;
+        let digests = samples.data.digests(0..samples.data.len())?;
+        ui.summary(&samples.text());
+        Ok(ranges_file(&network, &encodings, head, &digests))
+    }
+
+    fn network(
+        &self,
+        calib: &[PathBuf],
+        priced: Priced<'_>,
+        ui: &Ui,
+    ) -> anyhow::Result<(Samples, Network)> {
         let settings =
             self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine(), ui)?;
         let settings = Settings { cost_table: priced.cost_table.cloned(), ..settings };
         let model = self.model.load()?;
         let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
-        network.check_budgets(priced.budgets)?;
-        let mut head = Head::new(&network, &samples.data)?;
-        let (feed, resources) = (samples.feed(), self.run.resources());
-        let engine = network.engine(resources);
-        let encodings = network.calibrate(&*engine, &feed, ui)?;
-        let rounded = self.round(&network, &encodings, &feed, ui)?;
-        let rounded = rounded.as_ref();
-        head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
-        let simulator = network.simulator(&encodings, rounded);
-        let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
-        let sensitivity = network.sensitivity(&measuring)?;
-        ui.summary(&samples.text());
-        then(Study::new(&network, &encodings, &sensitivity, Some(measuring))?, head)
+        Ok((samples, network))
+    }
+}
+
+/// What ranges are made from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) calib: &'a [PathBuf],
+    /// What `--ranges-only` wrote, if it was run before.
+    pub(super) ranges: Option<&'a Path>,
+}
+
+impl Source<'_> {
+    fn ranges_name(&self) -> String {
+        self.ranges.map_or_else(String::new, |path| path.display().to_string())
+    }
+}
+
+/// A network that is ready for Phase 1.
+#[derive(Clone, Copy)]
+pub(super) struct Prepared<'a> {
+    pub(super) network: &'a Network,
+    pub(super) encodings: &'a Encodings,
+    pub(super) measuring: Measuring<'a>,
+    pub(super) samples: &'a Samples,
+    ranges: Option<&'a Ranges>,
+}
+
+impl Prepared<'_> {
+    /// Refuses samples that are not those of `--ranges`.
+    pub(super) fn expect_samples(&self, read: Range<usize>) -> anyhow::Result<()> {
+        let Some(ranges) = self.ranges else { return Ok(()) };
+        Ok(expect_samples(ranges, &self.samples.data, read)?)
     }
 }
 

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use mpq::pipeline::{Head, rounded_files};
+use mpq::artifact::{ROUNDING_FILE, ROUNDING_PART_FILE};
+use mpq::pipeline::{Head, rounded_files, rounded_part_files};
 use mpq::quant::{Bits, Effort};
 use mpq::report;
+use mpq::shard::Shard;
 
 use crate::cli::flags::{Count, Defaults};
+use crate::cli::heartbeat::Heartbeat;
 use crate::cli::phase1::{MeasureArgs, Samples};
 use crate::cli::{ExitStatus, Ui};
 
@@ -33,6 +36,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     iterations: Option<Count>,
 
+    /// Round share I of N, layer by layer, for `mpq merge`
+    ///
+    /// The output is a folder for each share; I counts from 0.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+
     #[command(flatten)]
     measure: MeasureArgs,
 }
@@ -44,8 +53,14 @@ fn bits(text: &str) -> Result<Bits, String> {
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let folder = Folder::open(&args.output)?;
+    if let Some(shard) = args.shard {
+        ui.beat(Heartbeat::new(&args.output, shard));
+    }
     let files = args.measure.run.install(|| args.round(ui))?;
     folder.write(&files)?;
+    if args.shard.is_some() {
+        return Ok(ExitStatus::Success);
+    }
     let (model, dir) = (args.measure.model.model.display(), args.output.display());
     ui.summary(&format!("next: mpq search {model} --calib PATH --rounded {dir} --budget V"));
     Ok(ExitStatus::Success)
@@ -65,27 +80,32 @@ impl Args {
         let default = Effort::DEFAULT.iterations;
         let iterations = self.iterations.map_or(Ok(default), |count| u32::try_from(count.0));
         let effort = Effort { iterations: iterations.context("--iterations is too large")? };
-        let rounded = network.round(&encodings, effort, &feed, resources, ui)?;
+        let shard = self.shard.unwrap_or(Shard::WHOLE);
+        let rounded = network.round_share(&encodings, (effort, shard), &feed, resources, ui)?;
         let rounded =
             rounded.context("rounding is `nearest`, expected one that is worth keeping")?;
         ui.summary(&samples.text());
         ui.summary(&report::rounded(&rounded));
-        Ok(rounded_files(&network, head, &rounded, effort)?)
+        Ok(match self.shard {
+            Some(shard) => rounded_part_files(&network, head, &rounded, (effort, shard))?,
+            None => rounded_files(&network, head, &rounded, effort)?,
+        })
     }
 }
 
 /// A folder that appears when it is complete.
-struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
     temporary: PathBuf,
 }
 
 impl Folder {
     /// Call it before the work: it fails where the folder could not be written.
-    fn open(path: &Path) -> anyhow::Result<Folder> {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Folder> {
         let cannot_write = || format!("cannot write `{}`", path.display());
         if path.exists() {
-            let is_ours = path.join(mpq::artifact::ROUNDING_FILE).is_file();
+            let ours = [ROUNDING_FILE, ROUNDING_PART_FILE];
+            let is_ours = ours.iter().any(|file| path.join(file).is_file());
             let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
             ensure!(
                 is_ours || is_empty(),
@@ -101,7 +121,7 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), temporary })
     }
 
-    fn write(&self, files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+    pub(super) fn write(&self, files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
         let write = || {
             fs::create_dir(&self.temporary)?;
             for (name, bytes) in files {

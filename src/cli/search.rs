@@ -15,7 +15,7 @@ use mpq::{onnx, report};
 
 use crate::cli::flags::Defaults;
 use crate::cli::goal::{QualityArgs, Validated};
-use crate::cli::phase1::{MeasureArgs, Priced, Samples};
+use crate::cli::phase1::{MeasureArgs, Priced, Samples, Source};
 use crate::cli::report as report_file;
 use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
@@ -35,6 +35,12 @@ pub(super) struct Args {
     /// `-` is stdin, as for --expect and --like. Without --calib, measured values of the result are null.
     #[arg(long, value_name = "FILE")]
     sensitivity: Option<PathBuf>,
+
+    /// Take sensitivities that `mpq merge --partial` wrote
+    ///
+    /// They were measured on fewer samples than ranges were made from; not with --calib.
+    #[arg(long, requires = "sensitivity", conflicts_with = "calib")]
+    allow_partial: bool,
 
     /// The most it may cost, such as 0.6 or weights=4MiB
     ///
@@ -251,8 +257,29 @@ impl Args {
         self.quality.with_scorer(measure, network, defaults, ui, |scorer| {
             let search = |study: Study<'_>, head| self.search(study, scorer, head);
             let priced = Priced { cost_table: costs, budgets: &self.budgets };
-            measure.measure(&self.calib, priced, ui, search)
+            let source = Source { calib: &self.calib, ranges: None };
+            measure.measure(source, priced, ui, search)
         })
+    }
+
+    /// What merged parts leave out is to be known to whoever searches.
+    fn check_partial(
+        &self,
+        path: &Path,
+        file: &artifact::Sensitivity,
+        ui: &Ui,
+    ) -> anyhow::Result<()> {
+        let Some(partial) = &file.partial else { return Ok(()) };
+        let (n, all) = (partial.samples, file.calibration.samples);
+        let what = format!(
+            "`{}` is partial: {n} of {all} samples were measured, {} of {} parts are missing",
+            path.display(),
+            partial.missing.len(),
+            partial.shards,
+        );
+        ensure!(self.allow_partial, "{what}\nhint: merge all parts, or give --allow-partial");
+        ui.warn(&what);
+        Ok(())
     }
 
     /// Phase 2 alone; with calibration samples, its results are measured.
@@ -263,6 +290,7 @@ impl Args {
         ui: &Ui,
     ) -> anyhow::Result<Searched> {
         let file: artifact::Sensitivity = input::read(path)?;
+        self.check_partial(path, &file, ui)?;
         let does_not_fit = || format!("cannot use `{}`", path.display());
         let mut settings =
             self.measure.quant.measured_settings(&file, ui).with_context(does_not_fit)?;

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use mpq::artifact::{self, Artifact as _};
+use mpq::artifact::{self, Artifact as _, Part};
 use mpq::pipeline::{Head, Scorer, Study, evaluable, input_specs, sensitivity_file};
 use mpq::report;
+use mpq::shard::Shard;
 
 use crate::cli::flags::{Defaults, MetricArgs, metric_name};
-use crate::cli::phase1::{MeasureArgs, Priced};
+use crate::cli::heartbeat::Heartbeat;
+use crate::cli::phase1::{MeasureArgs, Prepared, Priced, Source};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
 
 /// Measure how much quantizing each group alone hurts
@@ -29,6 +31,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", requires = "rank_by")]
     labels: Option<PathBuf>,
 
+    /// Measure share I of N, for `mpq merge`
+    ///
+    /// Shares are the same on all machines and cost about as much each; I counts from 0. While it runs, a
+    /// file beside the output tells how far it is, for `mpq merge --status`.
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["rank_by", "ranges_only"])]
+    shard: Option<Shard>,
+
+    /// Take the ranges that --ranges-only wrote
+    ///
+    /// The result is the same as without; the pass over all samples that ranges take is saved.
+    #[arg(long, value_name = "FILE", conflicts_with = "ranges_only")]
+    ranges: Option<PathBuf>,
+
+    /// Write the ranges, and measure nothing
+    #[arg(long, conflicts_with = "rank_by")]
+    ranges_only: bool,
+
     #[command(flatten)]
     output: OutputArgs,
 
@@ -38,6 +57,19 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
     let output = args.output.open()?;
+    if args.ranges_only {
+        let file = args.measure.run.install(|| args.measure.ranges(&args.calib, ui))?;
+        output.write(file.to_json().as_bytes(), ui)?;
+        return Ok(ExitStatus::Success);
+    }
+    if let Some(shard) = args.shard {
+        if let Some(path) = args.output.path() {
+            ui.beat(Heartbeat::new(path, shard));
+        }
+        let file = args.measure.run.install(|| args.part(shard, ui))?;
+        output.write(file.to_json().as_bytes(), ui)?;
+        return Ok(ExitStatus::Success);
+    }
     let file = args.measure.run.install(|| match &args.rank_by {
         None => args.measured(None, ui),
         Some(metric) => args.ranked(metric, ui),
@@ -48,6 +80,23 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 }
 
 impl Args {
+    fn source(&self) -> Source<'_> {
+        Source { calib: &self.calib, ranges: self.ranges.as_deref() }
+    }
+
+    fn part(&self, shard: Shard, ui: &Ui) -> anyhow::Result<Part> {
+        self.measure.prepare(self.source(), Priced::default(), ui, |prepared, head| {
+            let Prepared { network, encodings, measuring, .. } = prepared;
+            let read = network.samples_of(&measuring, shard)?;
+            let n_samples = read.len();
+            prepared.expect_samples(read)?;
+            let part = network.part(&measuring, encodings, head, shard)?;
+            let (all, plural) = (prepared.samples.text(), if n_samples == 1 { "" } else { "s" });
+            ui.summary(&format!("shard {shard}: {n_samples} sample{plural} of {all}"));
+            Ok(part)
+        })
+    }
+
     fn measured(
         &self,
         ranking: Option<(&str, &Scorer<'_>)>,
@@ -61,7 +110,7 @@ impl Args {
             head.settings.rank_by = metric.to_owned();
             Ok(sensitivity_file(&study.ranked(Some(scores)), head)?)
         };
-        self.measure.measure(&self.calib, Priced::default(), ui, file)
+        self.measure.measure(self.source(), Priced::default(), ui, file)
     }
 
     /// Labels that do not fit are to be known before the long work, so the float network comes first.

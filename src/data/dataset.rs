@@ -1,12 +1,13 @@
 //! [`Dataset`]: the samples a network is fed, read when they are asked for.
 
-use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
+use crate::cache::Digest;
 use crate::data::{
     Column, DataError, ImageOptions, ImageSettings, InputSpec, Preprocessing, SampleKey, source,
 };
@@ -149,18 +150,17 @@ impl Dataset {
     /// files their bytes, else the elements that the network gets. The names of the files count, the
     /// folder they lie in does not.
     pub fn sha256(&self) -> Result<String, DataError> {
-        let digests: Result<Vec<_>, DataError> =
-            self.chosen.par_iter().map(|&index| self.sample_digest(index)).collect();
         let mut all = Sha256::new();
-        digests?.iter().for_each(|digest| all.update(digest));
-        let mut text = String::new();
-        for byte in all.finalize() {
-            write!(text, "{byte:02x}").expect("a string takes everything");
-        }
-        Ok(text)
+        self.digests(0..self.len())?.iter().for_each(|digest| all.update(digest.0));
+        Ok(Digest(all.finalize().into()).to_string())
     }
 
-    fn sample_digest(&self, index: usize) -> Result<[u8; 32], DataError> {
+    /// Of names and contents of some samples each, as [`Dataset::sha256`] has them.
+    pub fn digests(&self, samples: Range<usize>) -> Result<Vec<Digest>, DataError> {
+        self.chosen[samples].par_iter().map(|&index| self.sample_digest(index)).collect()
+    }
+
+    fn sample_digest(&self, index: usize) -> Result<Digest, DataError> {
         let mut all = Sha256::new();
         for column in self.columns.iter() {
             let name = column.key(index).name;
@@ -170,7 +170,7 @@ impl Dataset {
             all.update(name.as_bytes());
             all.update(content.finalize());
         }
-        Ok(all.finalize().into())
+        Ok(Digest(all.finalize().into()))
     }
 
     /// Lets decoded images be kept, up to so many bytes, for those who read samples repeatedly.

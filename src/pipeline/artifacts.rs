@@ -22,16 +22,22 @@ pub struct Head {
 impl Head {
     /// `data` are the calibration samples.
     pub fn new(network: &Network, data: &Dataset) -> Result<Head, PipelineError> {
+        let calibration = artifact::Calibration {
+            samples: data.len() as u64,
+            sha256: data.sha256().map_err(PipelineError::Data)?,
+            preprocessing: data.preprocessing().cloned(),
+        };
+        Ok(Head::with(network, calibration))
+    }
+
+    /// The same for samples that are known from elsewhere.
+    pub fn with(network: &Network, calibration: artifact::Calibration) -> Head {
         let settings = &network.settings;
         let dims = settings.dims.iter().map(|(name, &size)| (name.clone(), size as u64));
         let outputs = network.outputs.iter().map(|&id| network.graph.value_name(id).to_owned());
-        Ok(Head {
+        Head {
             model: artifact::Model { file: network.file.clone(), sha256: network.sha256.clone() },
-            calibration: artifact::Calibration {
-                samples: data.len() as u64,
-                sha256: data.sha256().map_err(PipelineError::Data)?,
-                preprocessing: data.preprocessing().cloned(),
-            },
+            calibration,
             settings: artifact::Settings {
                 target: settings.target.name.clone(),
                 range: artifact::RangeMethods {
@@ -55,7 +61,7 @@ impl Head {
                 seed: settings.seed,
                 dims: dims.collect(),
             },
-        })
+        }
     }
 }
 
@@ -225,10 +231,11 @@ pub fn sensitivity_file(
             .collect(),
         encodings: measured_encodings(network, study.encodings),
         outputs,
+        partial: None,
     })
 }
 
-fn measured_encodings(network: &Network, encodings: &Encodings) -> MeasuredEncodings {
+pub(super) fn measured_encodings(network: &Network, encodings: &Encodings) -> MeasuredEncodings {
     let name = |id: ValueId| network.graph.value_name(id).to_owned();
     let activations = network.placement.activations.iter().zip(&encodings.activations);
     let weights = network.placement.weights.iter().map(|site| site.value).zip(&encodings.weights);
@@ -332,7 +339,10 @@ fn check_samples(sensitivity: &Sensitivity) -> Result<(), PipelineError> {
 }
 
 /// Every quantizer must have an encoding for each width that its group may take.
-fn check_encodings(network: &Network, encodings: &Encodings) -> Result<(), PipelineError> {
+pub(super) fn check_encodings(
+    network: &Network,
+    encodings: &Encodings,
+) -> Result<(), PipelineError> {
     let Network { graph, placement, groups, .. } = network;
     let shape = |id: ValueId| graph.constant(id).map_or(&[][..], |c| &c.ty().shape);
     let check = |by_bits: &std::collections::BTreeMap<Bits, Encoding>, bits: Bits, id: ValueId| {
@@ -361,7 +371,7 @@ fn check_encodings(network: &Network, encodings: &Encodings) -> Result<(), Pipel
     Ok(())
 }
 
-fn read_encodings(network: &Network, file: &MeasuredEncodings) -> Encodings {
+pub(super) fn read_encodings(network: &Network, file: &MeasuredEncodings) -> Encodings {
     let name = |id: ValueId| network.graph.value_name(id);
     fn read<T>(
         by_width: Option<&Ordered<T>>,

@@ -106,6 +106,15 @@ pub enum PipelineError {
     #[error("weights were rounded by `{method}`, expected no --rounded")]
     RoundedToNearest { method: String },
 
+    #[error("the ranges of `{name}` are for {} bits, expected {}", Or(found), Or(expected))]
+    Widths { name: String, found: String, expected: String },
+
+    #[error("output `{output}` of sample `{sample}` has values that are not finite")]
+    NotFinite { output: String, sample: String },
+
+    #[error("sample `{sample}` has SHA-256 `{found}`, expected `{expected}`, that of the ranges")]
+    OtherSample { sample: String, found: String, expected: String },
+
     #[error("the file's {what} is `{found}`, that of this model is `{expected}`")]
     Foreign { what: &'static str, found: String, expected: String },
 }

@@ -10,11 +10,15 @@ mod exam;
 mod fit;
 mod inspect;
 mod judge;
+mod merge;
 mod network;
 mod outcome;
+mod part;
+mod ranges;
 mod rank;
 mod round;
 mod rounded;
+mod rounded_part;
 mod score;
 mod study;
 
@@ -30,11 +34,14 @@ pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
     Reason,
 };
+pub use merge::{Gap, MergeError, merge};
 pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };
 pub use outcome::{Searched, search, search_quality};
+pub use ranges::{expect_samples, ranges_file};
 pub use rank::read_scores;
 pub use rounded::{RoundedError, read_rounded, rounded_files};
+pub use rounded_part::{RoundedMergeError, merge_rounded, rounded_part_files};
 pub use score::{Scorer, Validation};
 pub use study::{Measuring, Study};

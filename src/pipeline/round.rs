@@ -4,6 +4,7 @@ use crate::data::Feed;
 use crate::pipeline::{Network, PipelineError, Resources};
 use crate::progress::Progress;
 use crate::quant::{Effort, Encodings, Fit, Fitting, Rounded, fit};
+use crate::shard::Shard;
 
 /// What a thread takes to multiply patches, which are unfolded a block at a time.
 const PATCHES_BYTES: usize = 3 << 20;
@@ -18,12 +19,25 @@ impl Network {
         resources: Resources,
         progress: &dyn Progress,
     ) -> Result<Option<Rounded>, PipelineError> {
+        self.round_share(encodings, (effort, Shard::WHOLE), feed, resources, progress)
+    }
+
+    /// The same for the weights of a shard.
+    pub fn round_share(
+        &self,
+        encodings: &Encodings,
+        (effort, shard): (Effort, Shard),
+        feed: &Feed<'_>,
+        resources: Resources,
+        progress: &dyn Progress,
+    ) -> Result<Option<Rounded>, PipelineError> {
         let method = self.settings.rounding;
         if method.is_nearest() {
             return Ok(None);
         }
         let Network { graph, types, placement, .. } = self;
         let fitting = Fit::new(Fitting { graph, types, placement, encodings, method, effort });
+        let fitting = fitting.share(feed.len(), shard);
         let room = self.bytes_beside_passes(resources)?;
         let room = room.saturating_sub(rayon::current_num_threads() * PATCHES_BYTES);
         let kind = self.settings.engine;

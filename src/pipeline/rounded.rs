@@ -34,45 +34,93 @@ pub enum RoundedError {
     Changed { path: PathBuf, found: String, expected: String },
 }
 
+/// Integers with the shapes of their weights.
+pub(super) struct Shaped<'a> {
+    pub(super) rounded: &'a Rounded,
+    pub(super) shape: &'a dyn Fn(&str) -> Option<Vec<usize>>,
+}
+
 /// The files of a folder, by name; `head` is that of the calibration.
 pub fn rounded_files(
     network: &Network,
-    mut head: Head,
+    head: Head,
     rounded: &Rounded,
     effort: Effort,
 ) -> Result<Vec<(String, Vec<u8>)>, NpzError> {
-    head.settings.rounding.sha256 = Some(rounded.sha256());
-    let all = || {
-        let of_weight = |(name, by_bits)| by_bits_of(name, by_bits);
-        rounded.weights.iter().flat_map(of_weight)
-    };
-    let loss = |loss: Loss| RoundingLoss { nearest: loss.nearest, rounded: loss.rounded };
-    let entry = |(name, _, weight): (&String, Bits, &RoundedWeight)| RoundedEntry {
-        name: name.clone(),
-        encoding: weight_encoding(&weight.encoding),
-        loss: weight.loss.map(loss),
-    };
+    let shape = |name: &str| network.weight_shape(name);
+    whole_files(head, &Shaped { rounded, shape: &shape }, effort.iterations)
+}
+
+pub(super) fn whole_files(
+    mut head: Head,
+    shaped: &Shaped<'_>,
+    iterations: u32,
+) -> Result<Vec<(String, Vec<u8>)>, NpzError> {
+    head.settings.rounding.sha256 = Some(shaped.rounded.sha256());
     let file = RoundedSet {
         schema: RoundedSet::schema(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: head.model,
         calibration: head.calibration,
         settings: head.settings,
-        iterations: effort.iterations,
-        weights: all().map(entry).collect(),
+        iterations,
+        weights: shaped.entries(),
     };
-    let mut files = vec![(ROUNDING_FILE.to_owned(), file.to_json().into_bytes())];
-    let widths: BTreeSet<Bits> = all().map(|(_, bits, _)| bits).collect();
-    for width in widths {
-        let of_width = all().filter(|(_, bits, _)| *bits == width);
-        let tensors: Vec<(&str, Tensor)> = of_width
-            .map(|(name, bits, weight)| (name.as_str(), integers(network, name, bits, weight)))
-            .collect();
-        let tensors: Vec<(&str, &Tensor)> =
-            tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
-        files.push((npz_name(width), npz_bytes(&tensors)?));
+    shaped.files(ROUNDING_FILE, file.to_json())
+}
+
+impl Network {
+    pub(super) fn weight_shape(&self, name: &str) -> Option<Vec<usize>> {
+        let constant = self.graph.find_value(name).and_then(|id| self.graph.constant(id));
+        constant.map(|constant| constant.ty().shape.clone())
     }
-    Ok(files)
+}
+
+impl Shaped<'_> {
+    fn all(&self) -> impl Iterator<Item = (&String, Bits, &RoundedWeight)> {
+        let of_weight = |(name, by_bits)| by_bits_of(name, by_bits);
+        self.rounded.weights.iter().flat_map(of_weight)
+    }
+
+    pub(super) fn entries(&self) -> Vec<RoundedEntry> {
+        let loss = |loss: Loss| RoundingLoss { nearest: loss.nearest, rounded: loss.rounded };
+        let entry = |(name, _, weight): (&String, Bits, &RoundedWeight)| RoundedEntry {
+            name: name.clone(),
+            encoding: weight_encoding(&weight.encoding),
+            loss: weight.loss.map(loss),
+        };
+        self.all().map(entry).collect()
+    }
+
+    /// The description, then the integers by width.
+    pub(super) fn files(
+        &self,
+        name: &str,
+        json: String,
+    ) -> Result<Vec<(String, Vec<u8>)>, NpzError> {
+        let mut files = vec![(name.to_owned(), json.into_bytes())];
+        let widths: BTreeSet<Bits> = self.all().map(|(_, bits, _)| bits).collect();
+        for width in widths {
+            let of_width = self.all().filter(|(_, bits, _)| *bits == width);
+            let tensors: Vec<(&str, Tensor)> = of_width
+                .map(|(name, bits, weight)| (name.as_str(), self.integers(name, bits, weight)))
+                .collect();
+            let tensors: Vec<(&str, &Tensor)> =
+                tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+            files.push((npz_name(width), npz_bytes(&tensors)?));
+        }
+        Ok(files)
+    }
+
+    /// Of 8 bits where they are enough.
+    fn integers(&self, name: &str, bits: Bits, weight: &RoundedWeight) -> Tensor {
+        let shape = (self.shape)(name).unwrap_or_else(|| vec![weight.integers.len()]);
+        if bits.get() <= 8 {
+            let narrow = weight.integers.iter().map(|&integer| integer as i8);
+            return Tensor::from_vec(&shape, narrow.collect());
+        }
+        Tensor::from_vec(&shape, weight.integers.to_vec())
+    }
 }
 
 fn by_bits_of<'a>(
@@ -86,30 +134,33 @@ fn npz_name(bits: Bits) -> String {
     format!("W{bits}.npz")
 }
 
-/// Of 8 bits where they are enough.
-fn integers(network: &Network, name: &str, bits: Bits, weight: &RoundedWeight) -> Tensor {
-    let constant = network.graph.find_value(name).and_then(|id| network.graph.constant(id));
-    let shape = constant.map_or_else(|| vec![weight.integers.len()], |c| c.ty().shape.clone());
-    if bits.get() <= 8 {
-        let narrow = weight.integers.iter().map(|&integer| integer as i8);
-        return Tensor::from_vec(&shape, narrow.collect());
-    }
-    Tensor::from_vec(&shape, weight.integers.to_vec())
-}
-
 /// What is in a folder, if its integers are those that it says.
 pub fn read_rounded(dir: &Path) -> Result<(RoundedSet, Rounded), RoundedError> {
     let file: RoundedSet =
         artifact::read(&dir.join(ROUNDING_FILE)).map_err(RoundedError::Artifact)?;
-    let method: Rounding = file
-        .settings
-        .rounding
-        .method
-        .parse()
-        .map_err(|source| RoundedError::Method { path: dir.join(ROUNDING_FILE), source })?;
+    let (rounded, _) = read_weights(dir, &dir.join(ROUNDING_FILE), &file.settings, &file.weights)?;
+    let (found, expected) = (rounded.sha256(), file.settings.rounding.sha256.clone());
+    match expected {
+        Some(expected) if found != expected => {
+            Err(RoundedError::Changed { path: dir.to_owned(), found, expected })
+        }
+        _ => Ok((file, rounded)),
+    }
+}
+
+/// The integers of some entries, and the shapes of the weights.
+pub(super) fn read_weights(
+    dir: &Path,
+    file: &Path,
+    settings: &artifact::Settings,
+    entries: &[RoundedEntry],
+) -> Result<(Rounded, BTreeMap<String, Vec<usize>>), RoundedError> {
+    let wrong_method = |source| RoundedError::Method { path: file.to_owned(), source };
+    let method: Rounding = settings.rounding.method.parse().map_err(wrong_method)?;
     let mut arrays: BTreeMap<Bits, BTreeMap<String, Tensor>> = BTreeMap::new();
     let mut rounded = Rounded { method, weights: BTreeMap::new() };
-    for entry in &file.weights {
+    let mut shapes = BTreeMap::new();
+    for entry in entries {
         let bits = entry.encoding.bits;
         let path = dir.join(npz_name(bits));
         let of_width = match arrays.entry(bits) {
@@ -120,18 +171,13 @@ pub fn read_rounded(dir: &Path) -> Result<(RoundedSet, Rounded), RoundedError> {
             }
         };
         let tensor = of_width.remove(&entry.name);
-        let weight = tensor.and_then(|tensor| read_entry(entry, &tensor));
         let name = entry.name.clone();
+        shapes.extend(tensor.as_ref().map(|tensor| (name.clone(), tensor.shape().to_vec())));
+        let weight = tensor.and_then(|tensor| read_entry(entry, &tensor));
         let weight = weight.ok_or(RoundedError::Integers { path, name })?;
         rounded.weights.entry(entry.name.clone()).or_default().insert(bits, weight);
     }
-    let (found, expected) = (rounded.sha256(), file.settings.rounding.sha256.clone());
-    match expected {
-        Some(expected) if found != expected => {
-            Err(RoundedError::Changed { path: dir.to_owned(), found, expected })
-        }
-        _ => Ok((file, rounded)),
-    }
+    Ok((rounded, shapes))
 }
 
 fn read_entry(entry: &RoundedEntry, tensor: &Tensor) -> Option<RoundedWeight> {

@@ -15,7 +15,7 @@ use crate::quant::{
 use crate::search::{
     Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
 };
-use crate::sensitivity::{Floats, Measurer, Powers, Sensitivity, Setup};
+use crate::sensitivity::{Floats, Measurer, Plan, Powers, Sensitivity, Setup};
 
 /// What Phase 1 came to, with what Phase 2 needs.
 pub struct Study<'a> {
@@ -103,6 +103,15 @@ impl Network {
         measurer.sensitivity(measuring.progress).map_err(PipelineError::Measure)
     }
 
+    /// Phase 1 as it is shared out among machines, and what measures it.
+    pub fn plan<'m>(
+        &'m self,
+        measuring: &Measuring<'m>,
+    ) -> Result<(Plan, Measurer<'m>), PipelineError> {
+        let measurer = Measurer::new(self.setup(measuring)?);
+        Ok((measurer.plan(), measurer))
+    }
+
     fn setup<'m>(&'m self, measuring: &Measuring<'m>) -> Result<Setup<'m>, PipelineError> {
         Ok(Setup {
             engine: measuring.engine,
@@ -112,6 +121,7 @@ impl Network {
             outputs: &self.outputs,
             block: self.block(measuring.resources)?,
             cone_macs: self.cone_macs(),
+            float_macs: self.graph.nodes().map(|(_, node)| node_macs(&self.types, node)).sum(),
             floats: None,
             ledger: None,
         })
@@ -382,7 +392,7 @@ impl Problem for Study<'_> {
     }
 }
 
-fn costs(model: &CostModel<'_>, candidates: &[Candidate]) -> Costs {
+pub(super) fn costs(model: &CostModel<'_>, candidates: &[Candidate]) -> Costs {
     let metrics = CostMetric::ALL.into_iter();
     metrics.filter_map(|metric| Some((metric, metric.of(model, candidates)?))).collect()
 }

@@ -48,6 +48,8 @@ pub struct Setup<'a> {
     pub block: usize,
     /// For every group the multiply-accumulates of all that depends on it.
     pub cone_macs: Vec<u64>,
+    /// Multiply-accumulates of the whole network.
+    pub float_macs: u64,
     /// What float passes put out, where that is kept from one measurement to the next.
     pub floats: Option<&'a Floats>,
     /// Where units are looked up before they are measured, and kept afterwards.
@@ -59,7 +61,7 @@ const MOST_TOGETHER: usize = 4;
 
 /// Runs measurements block by block.
 pub struct Measurer<'a> {
-    setup: Setup<'a>,
+    pub(super) setup: Setup<'a>,
 }
 
 impl<'a> Measurer<'a> {
@@ -80,12 +82,16 @@ impl<'a> Measurer<'a> {
         wanted: Wanted<'_>,
         progress: &dyn Progress,
     ) -> Result<Pieces, MeasureError> {
-        let groups = self.setup.groups.groups.iter().enumerate();
-        let jobs = groups
-            .flat_map(|(index, group)| group.choices.iter().map(move |&c| vec![(index, c)]))
-            .collect();
-        let work = Work::new(&self.setup, jobs);
+        let work = Work::new(&self.setup, self.all_choices());
         self.run(&work, wanted, "Sensitivity", progress, Measurer::measure_cones)
+    }
+
+    /// One job each, group by group.
+    pub(super) fn all_choices(&self) -> Vec<Job> {
+        let groups = self.setup.groups.groups.iter().enumerate();
+        let jobs =
+            groups.flat_map(|(index, group)| group.choices.iter().map(move |&c| vec![(index, c)]));
+        jobs.collect()
     }
 
     /// The noise of whole configurations; those side by side are best alike in their first groups.

@@ -8,12 +8,14 @@ mod floats;
 mod ledger;
 mod measure;
 mod pieces;
+mod share;
 mod work;
 
 pub use floats::Floats;
 pub use ledger::{Ledger, Unit};
 pub use measure::{MeasureError, Measurer, Setup};
 pub use pieces::{Pieces, Wanted};
+pub use share::{Piece, Plan, Share};
 
 use crate::metric::sqnr::{self, Aggregation, SqnrError};
 use crate::quant::{Candidate, Groups};
@@ -25,6 +27,11 @@ pub struct Powers(pub Vec<Vec<f64>>);
 impl Powers {
     pub fn zero(n_outputs: usize, n_samples: usize) -> Powers {
         Powers(vec![vec![0.; n_samples]; n_outputs])
+    }
+
+    /// Appends what later samples have.
+    pub fn extend(&mut self, later: Powers) {
+        self.0.iter_mut().zip(later.0).for_each(|(mine, later)| mine.extend(later));
     }
 
     /// Adds noise of another group: powers add to first order.

@@ -14,4 +14,6 @@ mod ranked;
 mod report;
 mod rounding;
 mod search;
+mod shards;
+mod status;
 mod targets;

@@ -11,7 +11,7 @@ use scan::{Found, scan};
 /// crate: there stands only `cli`.
 const LAYERS: &[&[&str]] = &[
     &["tensor"],
-    &["progress"],
+    &["progress", "shard"],
     &["cache"],
     &["pixels"],
     &["kernels"],

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+#[cfg(unix)]
+mod cluster;
 mod digits;
 mod layers;
 mod look;

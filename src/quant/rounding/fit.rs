@@ -18,6 +18,7 @@ use crate::quant::rounding::gram::{Gram, Rows};
 use crate::quant::rounding::layer::Layer;
 use crate::quant::rounding::{Effort, Loss, Rounded, RoundedWeight, Rounding};
 use crate::quant::{Bits, Encoding, Encodings, Placement};
+use crate::shard::{Shard, lots};
 use crate::tensor::Tensor;
 
 /// Rows that are fitted together: enough to make a product, few enough to be shared among threads.
@@ -55,6 +56,8 @@ pub enum FitError {
 pub struct Fit<'a> {
     fitting: Fitting<'a>,
     layers: Vec<Layer>,
+    /// The weights that are rounded, by position.
+    sites: Vec<usize>,
 }
 
 /// Rounds with an engine that stores [`Fit::inputs`], in `memory_bytes` besides what a pass takes.
@@ -66,7 +69,7 @@ pub fn fit(
     progress: &dyn Progress,
 ) -> Result<Rounded, FitError> {
     let lots = fit.lots(memory_bytes)?;
-    let mut found: Vec<BTreeMap<Bits, RoundedWeight>> = fit.all_nearest();
+    let mut found: BTreeMap<usize, BTreeMap<Bits, RoundedWeight>> = fit.all_nearest();
     let name = fit.fitting.method.name();
     let n_widths: usize = fit.layers.iter().map(|layer| fit.widths(layer).len()).sum();
     progress.begin(name, (lots.len() * feed.len() + n_widths) as u64);
@@ -83,20 +86,40 @@ pub fn fit(
             (layer.site, encoding.bits, weight)
         });
         for (site, bits, weight) in rounded.collect::<Vec<_>>() {
-            found[site].extend(weight.map(|weight| (bits, weight)));
+            found.entry(site).or_default().extend(weight.map(|weight| (bits, weight)));
         }
     }
     progress.finish();
-    let names = fit.fitting.placement.weights.iter().map(|site| site.value);
-    let names = names.map(|value| fit.fitting.graph.value_name(value).to_owned());
-    Ok(Rounded { method: fit.fitting.method, weights: names.zip(found).collect() })
+    let weights = found.into_iter().map(|(site, by_bits)| (fit.name(site).to_owned(), by_bits));
+    Ok(Rounded { method: fit.fitting.method, weights: weights.collect() })
 }
 
 impl<'a> Fit<'a> {
     pub fn new(fitting: Fitting<'a>) -> Fit<'a> {
         let is_fitted = !fitting.method.is_nearest();
         let layers = Layer::all(fitting.graph, fitting.types, fitting.placement);
-        Fit { fitting, layers: if is_fitted { layers } else { Vec::new() } }
+        let sites = (0..fitting.placement.weights.len()).collect();
+        Fit { fitting, layers: if is_fitted { layers } else { Vec::new() }, sites }
+    }
+
+    /// The same for the weights that a shard gets where there are so many passes: layer by layer, by the
+    /// multiply-accumulates of its Gram matrices and of what is done with them.
+    pub fn share(mut self, n_passes: usize, shard: Shard) -> Fit<'a> {
+        let Fitting { graph, types, method, effort, .. } = &self.fitting;
+        let mut costs = vec![0; self.sites.len()];
+        for layer in &self.layers {
+            let products = (method.0.products)(effort) * self.widths(layer).len() as u64;
+            let gram = layer.gram_macs(graph, types) * n_passes as u64;
+            costs[layer.site] = gram + products * layer.product_macs();
+        }
+        let of = lots(&costs, shard.count());
+        self.sites.retain(|&site| of[site] == shard.index());
+        self.layers.retain(|layer| of[layer.site] == shard.index());
+        self
+    }
+
+    fn name(&self, site: usize) -> &str {
+        self.fitting.graph.value_name(self.fitting.placement.weights[site].value)
     }
 
     /// What layers read.
@@ -116,14 +139,14 @@ impl<'a> Fit<'a> {
         self.fitting.graph.constant(value).expect("weights are constants").tensor()
     }
 
-    fn all_nearest(&self) -> Vec<BTreeMap<Bits, RoundedWeight>> {
-        let sites = (0..self.fitting.placement.weights.len()).into_par_iter();
-        let of_site = |site: usize| {
+    fn all_nearest(&self) -> BTreeMap<usize, BTreeMap<Bits, RoundedWeight>> {
+        let of_site = |&site: &usize| {
             let encodings = self.fitting.encodings.weights[site].iter();
             let weight = self.weight(site);
-            encodings.map(|(&bits, e)| (bits, RoundedWeight::nearest(weight, e))).collect()
+            let nearest = encodings.map(|(&bits, e)| (bits, RoundedWeight::nearest(weight, e)));
+            (site, nearest.collect())
         };
-        sites.map(of_site).collect()
+        self.sites.par_iter().map(of_site).collect()
     }
 
     /// Layers in their order, as many at a time as memory allows.
@@ -133,8 +156,7 @@ impl<'a> Fit<'a> {
         for (index, layer) in self.layers.iter().enumerate() {
             let needed = layer.matrices.gram_bytes().saturating_mul(GRAM_FACTOR);
             if limit < needed {
-                let value = self.fitting.placement.weights[layer.site].value;
-                let name = self.fitting.graph.value_name(value).to_owned();
+                let name = self.name(layer.site).to_owned();
                 return Err(FitError::Memory { name, needed, limit });
             }
             match lots.last_mut() {

@@ -7,7 +7,7 @@
 use crate::graph::{Graph, Node, NodeId, Types, ValueId};
 use crate::kernels::{ConvShape, add_gram, unfold_patches, unfold_transposed};
 use crate::ops::{Input, Inputs, Lowering, Product};
-use crate::quant::{Placement, WeightSite};
+use crate::quant::{Placement, WeightSite, node_macs};
 use crate::tensor::{Tensor, TensorType};
 
 /// How the elements of a weight make a matrix `[rows, depth]` for each group: element `[g, r, k]`
@@ -81,6 +81,19 @@ impl Layer {
     /// What it reads.
     pub(super) fn activations(&self) -> impl Iterator<Item = ValueId> {
         self.uses.iter().map(|used| used.activation)
+    }
+
+    /// Multiply-accumulates of adding up one pass.
+    pub(super) fn gram_macs(&self, graph: &Graph, types: &Types) -> u64 {
+        let Matrices { rows, depth, .. } = self.matrices;
+        let macs: u64 = self.uses.iter().map(|used| node_macs(types, graph.node(used.node))).sum();
+        macs / rows as u64 * depth as u64
+    }
+
+    /// Multiply-accumulates of multiplying all rows with their Gram matrices.
+    pub(super) fn product_macs(&self) -> u64 {
+        let Matrices { groups, rows, depth, .. } = self.matrices;
+        [groups, rows, depth, depth].iter().fold(1, |all, &n| all * n as u64)
     }
 
     /// Adds what one pass shows to the sums of all groups, `[groups, depth, depth]`; gives the number

@@ -32,15 +32,21 @@ struct Method {
     name: &'static str,
     /// The steps of some rows of a layer; `None` rounds to nearest, without looking at inputs.
     round: Option<Round>,
+    /// How often a row is multiplied with its Gram matrix.
+    products: fn(&Effort) -> u64,
 }
 
 /// Gives `[rows, depth]` numbers of scales.
 type Round = fn(&Rows<'_>, &Effort) -> Vec<f32>;
 
 const METHODS: &[Method] = &[
-    Method { name: "nearest", round: None },
-    Method { name: "adaround", round: Some(adaround::round) },
-    Method { name: "gptq", round: Some(gptq::round) },
+    Method { name: "nearest", round: None, products: |_| 0 },
+    Method {
+        name: "adaround",
+        round: Some(adaround::round),
+        products: |effort| effort.iterations.into(),
+    },
+    Method { name: "gptq", round: Some(gptq::round), products: |_| 1 },
 ];
 
 /// How hard a method tries.

@@ -41,7 +41,7 @@ fn schemas() {
     }
     let refused = sandbox.refused("schema toaster");
     assert!(
-        refused.contains("[possible values: config, sensitivity, rounding, eval, target]"),
+        refused.contains("[possible values: config, sensitivity, part, ranges, rounding, rounding-part, eval, target]"),
         "{refused}"
     );
 }

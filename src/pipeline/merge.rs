@@ -1,0 +1,304 @@
+//! Puts the parts of several machines together to the `sensitivity` file that one would have written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::artifact::{
+    Artifact as _, ListEntry, MeasuredChoice, MeasuredGroup, Ordered, Part, PartChoice, PartGroup,
+    PartPower, Partial, Sensitivity,
+};
+use crate::metric::sqnr::{self, Aggregation, SqnrError};
+use crate::search::{self, Entry};
+use crate::shard::Shard;
+
+/// Why some parts are not the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gap {
+    Missing { shards: Vec<u64>, count: u64 },
+    Doubled { shard: Shard, files: Vec<String> },
+    Foreign { file: String, what: String, found: String, expected: String },
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Gap::Missing { shards, count } => {
+                let plural = if shards.len() == 1 { "" } else { "s" };
+                let shards: Vec<String> = shards.iter().map(u64::to_string).collect();
+                write!(f, "part{plural} {} of {count} missing", shards.join(", "))
+            }
+            Gap::Doubled { shard, files } => {
+                let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
+                write!(f, "part {shard} is there more than once: {}", files.join(", "))
+            }
+            Gap::Foreign { file, what, found, expected } => {
+                write!(f, "`{file}` is foreign: {what} is `{found}`, expected `{expected}`")
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error("parts do not make a whole{}", Lines(.0))]
+    Gaps(Vec<Gap>),
+
+    #[error("no sample is measured as a whole by the parts that are there")]
+    Nothing,
+
+    #[error("`{file}` has powers of samples {found:?}, which other parts have or none")]
+    Samples { file: String, found: [u64; 2] },
+
+    #[error(transparent)]
+    Sqnr(SqnrError),
+}
+
+pub(super) struct Lines<'a>(pub(super) &'a [Gap]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|gap| write!(f, "\n  {gap}"))
+    }
+}
+
+/// What all parts of one run agree on, by name.
+pub(super) type Identity = Vec<(&'static str, String)>;
+
+/// A part as far as it takes to know whether parts belong together.
+pub(super) struct Member {
+    pub(super) file: String,
+    pub(super) shard: Shard,
+    pub(super) identity: Identity,
+}
+
+/// Everything that keeps parts from being the whole; those to be taken, a member for each shard.
+///
+/// What most parts agree on is what is expected; of equal numbers it is what the first has.
+pub(super) fn gaps(members: &[Member]) -> (Vec<Gap>, Vec<usize>) {
+    let votes = |identity: &Identity| members.iter().filter(|m| m.identity == *identity).count();
+    let most = members.iter().map(|member| votes(&member.identity)).max();
+    let Some(expected) = members.iter().map(|m| &m.identity).find(|i| Some(votes(i)) == most)
+    else {
+        return (Vec::new(), Vec::new());
+    };
+    let mut gaps = Vec::new();
+    let mut by_shard: BTreeMap<Shard, Vec<usize>> = BTreeMap::new();
+    for (index, member) in members.iter().enumerate() {
+        let mut differ = member.identity.iter().zip(expected).filter(|(a, b)| a != b);
+        match differ.next() {
+            None => by_shard.entry(member.shard).or_default().push(index),
+            Some(((what, found), (_, expected))) => gaps.push(Gap::Foreign {
+                file: member.file.clone(),
+                what: (*what).to_owned(),
+                found: found.clone(),
+                expected: expected.clone(),
+            }),
+        }
+    }
+    for (&shard, indices) in by_shard.iter().filter(|(_, indices)| 1 < indices.len()) {
+        let files = indices.iter().map(|&index| members[index].file.clone()).collect();
+        gaps.push(Gap::Doubled { shard, files });
+    }
+    let count = by_shard.keys().next().map_or(0, Shard::count);
+    let is_there = |index: u64| Shard::new(index, count).is_some_and(|s| by_shard.contains_key(&s));
+    let missing: Vec<u64> = (0..count).filter(|&index| !is_there(index)).collect();
+    if !missing.is_empty() {
+        gaps.push(Gap::Missing { shards: missing, count });
+    }
+    (gaps, by_shard.into_values().map(|indices| indices[0]).collect())
+}
+
+fn identity(part: &Part) -> Identity {
+    let groups = part.groups.iter().map(|group| PartGroup {
+        choices: group.choices.iter().map(PartChoice::unmeasured).collect(),
+        ..group.clone()
+    });
+    vec![
+        ("version", part.version.clone()),
+        ("SHA-256 of the model", part.model.sha256.clone()),
+        ("model", part.model.file.clone()),
+        ("number of samples", part.calibration.samples.to_string()),
+        ("SHA-256 of the samples", part.calibration.sha256.clone()),
+        ("preprocessing", json(&part.calibration.preprocessing)),
+        ("settings", json(&part.settings)),
+        ("candidates", json(&part.candidates)),
+        ("number of shards", part.shard.count().to_string()),
+        ("digest of the groups", digest(&(part.outputs.clone(), groups.collect::<Vec<_>>()))),
+        ("digest of the encodings", digest(&part.encodings)),
+    ]
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("plain data with text keys")
+}
+
+fn digest(value: &impl serde::Serialize) -> String {
+    crate::cache::Digest::of("part", &[json(value).as_bytes()]).to_string()
+}
+
+/// The file that one machine would have written, from all parts in any order, each with the name of its file.
+///
+/// With `is_partial` missing parts are none: the file has the samples that all of Phase 1 was measured on,
+/// and says so.
+pub fn merge(parts: &[(String, Part)], is_partial: bool) -> Result<Sensitivity, MergeError> {
+    let member = |(file, part): &(String, Part)| Member {
+        file: file.clone(),
+        shard: part.shard,
+        identity: identity(part),
+    };
+    let (mut gaps, taken) = gaps(&parts.iter().map(member).collect::<Vec<_>>());
+    let mut missing = Vec::new();
+    if is_partial {
+        gaps.retain(|gap| match gap {
+            Gap::Missing { shards, .. } => {
+                missing.clone_from(shards);
+                false
+            }
+            _ => true,
+        });
+    }
+    if !gaps.is_empty() {
+        return Err(MergeError::Gaps(gaps));
+    }
+    let taken: Vec<&(String, Part)> = taken.iter().map(|&index| &parts[index]).collect();
+    let Some((_, first)) = taken.first() else { return Err(MergeError::Nothing) };
+    let merged = Merged::new(first, &taken)?;
+    let n_samples = merged.samples.len() as u64;
+    let partial = Partial { shards: first.shard.count(), missing, samples: n_samples };
+    let is_whole = n_samples == first.calibration.samples;
+    let is_marked = !partial.missing.is_empty() || !is_whole;
+    if is_marked && !is_partial {
+        let shards = partial.missing;
+        return Err(MergeError::Gaps(vec![Gap::Missing { shards, count: partial.shards }]));
+    }
+    merged.file(first, is_marked.then_some(partial))
+}
+
+/// Powers of the samples that everything was measured on.
+struct Merged {
+    samples: Vec<usize>,
+    signal: Ordered<Vec<f64>>,
+    /// By group and choice.
+    noises: Vec<Vec<Ordered<Vec<f64>>>>,
+}
+
+/// By output and sample.
+type Cells = Vec<Vec<Option<f64>>>;
+
+impl Merged {
+    fn new(first: &Part, parts: &[&(String, Part)]) -> Result<Merged, MergeError> {
+        let n_samples = first.calibration.samples as usize;
+        let outputs = &first.outputs;
+        let fill = |of: &dyn Fn(&Part) -> &PartPower| -> Result<Cells, MergeError> {
+            let mut cells = vec![vec![None; n_samples]; outputs.len()];
+            for (file, part) in parts {
+                let powers = of(part);
+                let wrong = || MergeError::Samples { file: file.clone(), found: powers.samples };
+                enter(powers, outputs, &mut cells).ok_or_else(wrong)?;
+            }
+            Ok(cells)
+        };
+        let signal = fill(&|part| &part.signal_power)?;
+        let mut noises: Vec<Vec<Cells>> = Vec::new();
+        for (g, group) in first.groups.iter().enumerate() {
+            let of_choice = |c: usize| fill(&|part| &part.groups[g].choices[c].noise_power);
+            noises.push((0..group.choices.len()).map(of_choice).collect::<Result<_, _>>()?);
+        }
+        let all = || noises.iter().flatten().chain([&signal]).flatten();
+        let samples: Vec<usize> =
+            (0..n_samples).filter(|&sample| all().all(|cells| cells[sample].is_some())).collect();
+        if samples.is_empty() {
+            return Err(MergeError::Nothing);
+        }
+        let of_samples = |cells: &Vec<Option<f64>>| {
+            samples.iter().filter_map(|&sample| cells[sample]).collect::<Vec<f64>>()
+        };
+        let powers = |cells: &Cells| {
+            outputs.iter().cloned().zip(cells.iter().map(of_samples)).collect::<Ordered<_>>()
+        };
+        let noises = noises.iter().map(|choices| choices.iter().map(powers).collect()).collect();
+        Ok(Merged { signal: powers(&signal), noises, samples })
+    }
+
+    fn file(self, first: &Part, partial: Option<Partial>) -> Result<Sensitivity, MergeError> {
+        let aggregation: Aggregation = first.settings.sqnr.parse().map_err(MergeError::Sqnr)?;
+        let mut entries = Vec::new();
+        let mut groups = Vec::new();
+        for (g, (group, noises)) in first.groups.iter().zip(self.noises).enumerate() {
+            let mut choices = Vec::new();
+            for (c, (choice, noise)) in group.choices.iter().zip(noises).enumerate() {
+                let outputs = self.signal.iter().zip(noise.iter());
+                let outputs: Vec<sqnr::Powers<'_>> = outputs
+                    .map(|((_, signal), (_, noise))| sqnr::Powers { signal, noise })
+                    .collect();
+                let sqnr_db = sqnr::sqnr_db(aggregation, &outputs).map_err(MergeError::Sqnr)?;
+                entries.push(Entry {
+                    group: g,
+                    choice: c,
+                    candidate: choice.candidate,
+                    sqnr_db,
+                    score: None,
+                    bops_saved: choice.bops_saved,
+                });
+                choices.push(MeasuredChoice {
+                    candidate: choice.candidate,
+                    weight_bits: choice.weight_bits,
+                    activation_bits: choice.activation_bits,
+                    sqnr_db,
+                    score: None,
+                    noise_power: noise,
+                });
+            }
+            groups.push(measured_group(group, choices));
+        }
+        search::sort(&mut entries);
+        let entry = |entry: &Entry| ListEntry {
+            group: first.groups[entry.group].id.clone(),
+            candidate: entry.candidate,
+        };
+        Ok(Sensitivity {
+            schema: Sensitivity::schema(),
+            version: first.version.clone(),
+            model: first.model.clone(),
+            calibration: first.calibration.clone(),
+            settings: first.settings.clone(),
+            candidates: first.candidates.clone(),
+            outputs: first.outputs.clone(),
+            signal_power: self.signal,
+            groups,
+            list: entries.iter().map(entry).collect(),
+            encodings: first.encodings.clone(),
+            partial,
+        })
+    }
+}
+
+/// Writes the powers of a part into their cells; `None` where they do not fit, or others are there.
+fn enter(powers: &PartPower, outputs: &[String], cells: &mut Cells) -> Option<()> {
+    let [first, end] = powers.samples.map(|sample| sample as usize);
+    for (output, cells) in outputs.iter().zip(cells) {
+        let powers = powers.power.get(output)?;
+        let cells = cells.get_mut(first..end).filter(|cells| cells.len() == powers.len())?;
+        for (cell, &power) in cells.iter_mut().zip(powers) {
+            if cell.replace(power).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+fn measured_group(group: &PartGroup, choices: Vec<MeasuredChoice>) -> MeasuredGroup {
+    let PartGroup { id, nodes, activations, weights, tied_by, .. } = group.clone();
+    MeasuredGroup {
+        id,
+        nodes,
+        activations,
+        weights,
+        weight_elements: group.weight_elements,
+        macs: group.macs,
+        pinned: group.pinned,
+        tied_by,
+        choices,
+    }
+}
