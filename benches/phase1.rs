@@ -16,11 +16,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, Options};
-use mpq::exec::{Changes, EngineKind};
-use mpq::metric::sqnr::Aggregation;
+use mpq::exec::Changes;
 use mpq::pipeline::{Measuring, Network, Resources, Settings, input_specs};
 use mpq::progress::Silent;
-use mpq::quant::{RangeMethod, RangeMethods, Rounding, Simulator, Target, node_macs};
+use mpq::quant::{Simulator, node_macs};
 
 struct Args {
     model: PathBuf,
@@ -76,24 +75,8 @@ impl Args {
         }
     }
 
-    fn settings(&self) -> Result<Settings, Box<dyn Error>> {
-        Ok(Settings {
-            candidates: "W4A8,W8A8,W8A16".parse()?,
-            target: Target::built_in("generic")?,
-            ranges: RangeMethods {
-                weights: RangeMethod::Mse,
-                activations: RangeMethod::Mse,
-                per_channel: true,
-            },
-            rounding: Rounding::NEAREST,
-            aggregation: Aggregation::Pooled,
-            outputs: None,
-            pins: Vec::new(),
-            cost_table: None,
-            engine: EngineKind::Fast,
-            seed: 0,
-            dims: self.dims.clone(),
-        })
+    fn settings(&self) -> Settings {
+        Settings { dims: self.dims.clone(), ..Settings::default() }
     }
 }
 
@@ -174,7 +157,7 @@ fn phase1(args: &Args) -> Result<Timed, Box<dyn Error>> {
     let data = Dataset::open(&args.calib, &inputs, &options, &Silent)?;
     let feed = Feed::new(&data, &inputs);
     let resources = Resources { batch: None, memory_bytes: 1 << 30 };
-    let network = Network::of_sample(model, &feed.inputs(0)?, args.settings()?, resources)?;
+    let network = Network::of_sample(model, &feed.inputs(0)?, args.settings(), resources)?;
     data.hold(network.spare_bytes(resources) / 2);
     let load_s = start.elapsed().as_secs_f64();
 

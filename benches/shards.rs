@@ -12,12 +12,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use mpq::data::{Dataset, Feed, ImageOptions, ImageSettings, Options};
-use mpq::exec::{Changes, EngineKind, Keep, Values};
-use mpq::metric::sqnr::Aggregation;
+use mpq::data::{Dataset, Feed, Options};
+use mpq::exec::{Changes, Keep, Values};
 use mpq::pipeline::{Measuring, Network, Resources, Settings, input_specs};
 use mpq::progress::Silent;
-use mpq::quant::{RangeMethod, RangeMethods, Rounding, Target};
 use mpq::sensitivity::Plan;
 use mpq::shard::Shard;
 
@@ -58,23 +56,6 @@ impl Args {
     }
 }
 
-fn settings() -> Result<Settings, Box<dyn Error>> {
-    let (weights, activations) = (RangeMethod::Mse, RangeMethod::Mse);
-    Ok(Settings {
-        candidates: "W4A8,W8A8,W8A16".parse()?,
-        target: Target::built_in("generic")?,
-        ranges: RangeMethods { weights, activations, per_channel: true },
-        rounding: Rounding::NEAREST,
-        aggregation: Aggregation::Pooled,
-        outputs: None,
-        pins: Vec::new(),
-        cost_table: None,
-        engine: EngineKind::Fast,
-        seed: 0,
-        dims: BTreeMap::new(),
-    })
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
@@ -101,12 +82,11 @@ impl Timed {
     fn new(args: &Args) -> Result<Timed, Box<dyn Error>> {
         let model = mpq::onnx::load(&args.model, &BTreeMap::new())?;
         let inputs = input_specs(&model.graph);
-        let images = ImageSettings::Resolve(ImageOptions::UNSET);
-        let options = Options { images, samples: Some(args.samples), seed: 0, skip_bad: false };
+        let options = Options { samples: Some(args.samples), ..Options::default() };
         let data = Dataset::open(std::slice::from_ref(&args.calib), &inputs, &options, &Silent)?;
         let feed = Feed::new(&data, &inputs);
         let resources = Resources { batch: None, memory_bytes: 2 << 30 };
-        let network = Network::of_sample(model, &feed.inputs(0)?, settings()?, resources)?;
+        let network = Network::of_sample(model, &feed.inputs(0)?, Settings::default(), resources)?;
         let engine = network.engine(resources);
         // Ranges do not show in the time.
         let few = data.take(TOGETHER);

@@ -12,7 +12,7 @@ use mpq::data::{Dataset, Feed, LabelKind, Labels, Options};
 use mpq::exec::{Changes, Engine as _, Keep, Reference};
 use mpq::metric::{self, Sample};
 use mpq::onnx;
-use mpq::pipeline::{evaluable, input_specs};
+use mpq::pipeline::{Preparation, evaluable, input_specs};
 use mpq::progress::Silent;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let labels = Labels::open(&digits.join("val/labels.csv"), LabelKind::Class)?;
 
     // Folds constants and BatchNormalizations: the same outputs, sooner.
-    let graph = evaluable(model.graph, &[])?;
+    let graph = evaluable(model.graph, &[], Preparation::NONE)?;
     let engine = Reference::new(&graph, 1 << 30);
     let feed = Feed::new(&data, &inputs);
     // Only `command` writes files into the folder that it is given.

@@ -35,7 +35,7 @@
 //! | [`onnx`] | the only module that sees protobuf: load, upgrade of old opsets, save |
 //! | [`exec`] | runs a graph, whole or from changed values on, by the fast engine or the reference; knows nothing of bit-widths |
 //! | [`data`] | samples: images, npy/npz, `.pb`, noise; preprocessing; labels; archives of outputs |
-//! | [`quant`] | encodings, ranges, targets, groups, calibration, simulation, rounding |
+//! | [`quant`] | encodings, ranges, targets, groups, calibration, equalization, simulation, rounding, bias correction |
 //! | [`cost`] | what a configuration costs |
 //! | [`metric`] | how good outputs are, against labels or the float network; a file per metric |
 //! | [`sensitivity`] | Phase 1 |

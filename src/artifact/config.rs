@@ -237,7 +237,7 @@ mod tests {
         r#""min":-2.1179,"max":2.64,"scale":0.018659,"zero_point":114}},"#,
         r#""weights":{"conv1.weight":{"bits":8,"signed":true,"symmetric":true,"narrow":false,"#,
         r#""axis":0,"min":[-0.51,-0.26],"max":[0.506,0.258],"scale":[0.00398,0.00203],"#,
-        r#""zero_point":[0,0]}}}}"#,
+        r#""zero_point":[0,0]}},"biases":{"conv1.bias":[0.5,-0.1]}}}"#,
     );
 
     #[test]

@@ -80,6 +80,12 @@ impl ConfigDifference {
             let (a, b) = (&a["encodings"][role], &b["encodings"][role]);
             changes.extend(encoding_changes(&format!("encodings.{role}"), a, b));
         }
+        let [in_a, in_b] = [&a, &b].map(|file| &file["encodings"]["biases"]);
+        for (name, bias) in in_a.as_object().into_iter().flatten() {
+            let mut found = Vec::new();
+            compare(format!("encodings.biases.{name}"), bias, &in_b[name], &mut found);
+            changes.extend(found.into_iter().next());
+        }
         Ok(ConfigDifference { schema: SCHEMA, is_equal: changes.is_empty(), changes })
     }
 }

@@ -11,6 +11,9 @@ use crate::quant::Bits;
 pub struct Encodings {
     pub activations: Ordered<ActivationEncoding>,
     pub weights: Ordered<WeightEncoding>,
+    /// Biases that are corrected for the error of their layers' weights; not there where none is.
+    #[serde(default, skip_serializing_if = "Ordered::is_empty")]
+    pub biases: Ordered<Vec<f32>>,
 }
 
 /// How an activation is mapped to integers; `min` and `max` are the ends of the grid.

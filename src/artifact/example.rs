@@ -207,6 +207,7 @@ pub(crate) fn config() -> Config {
         encodings: Encodings {
             activations: [("x", activation_encoding())].into_iter().collect(),
             weights: [("conv1.weight", weight_encoding())].into_iter().collect(),
+            biases: [("conv1.bias", vec![0.5, -0.1])].into_iter().collect(),
         },
     }
 }
@@ -250,6 +251,7 @@ pub(crate) fn sensitivity() -> Sensitivity {
     };
     let activation = [("8", activation_encoding())].into_iter().collect();
     let weight = [("8", weight_encoding())].into_iter().collect();
+    let bias = [("8", vec![0.5, -0.1])].into_iter().collect();
     let x_choices = vec![
         measured_choice("W8A16", Some(42.), [0.00012, 0.00013]),
         measured_choice("W8A8", Some(33.5), [0.00086, 0.00091]),
@@ -272,6 +274,7 @@ pub(crate) fn sensitivity() -> Sensitivity {
         encodings: MeasuredEncodings {
             activations: [("x", activation)].into_iter().collect(),
             weights: [("conv1.weight", weight)].into_iter().collect(),
+            biases: [("conv1.bias", bias)].into_iter().collect(),
         },
         partial: None,
     }

@@ -95,6 +95,9 @@ pub struct ListEntry {
 pub struct MeasuredEncodings {
     pub activations: Ordered<Ordered<ActivationEncoding>>,
     pub weights: Ordered<Ordered<WeightEncoding>>,
+    /// Corrected biases, by the bits of their layers' weights; not there where none is.
+    #[serde(default, skip_serializing_if = "Ordered::is_empty")]
+    pub biases: Ordered<Ordered<Vec<f32>>>,
 }
 
 #[cfg(test)]
@@ -121,7 +124,8 @@ mod tests {
         r#""min":-2.1179,"max":2.64,"scale":0.018659,"zero_point":114}}},"#,
         r#""weights":{"conv1.weight":{"8":{"bits":8,"signed":true,"symmetric":true,"#,
         r#""narrow":false,"axis":0,"min":[-0.51,-0.26],"max":[0.506,0.258],"#,
-        r#""scale":[0.00398,0.00203],"zero_point":[0,0]}}}}}"#,
+        r#""scale":[0.00398,0.00203],"zero_point":[0,0]}}},"#,
+        r#""biases":{"conv1.bias":{"8":[0.5,-0.1]}}}}"#,
     );
 
     #[test]

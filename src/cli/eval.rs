@@ -11,7 +11,7 @@ use mpq::metric::sqnr::Aggregation;
 use mpq::metric::{self, Reference};
 use mpq::onnx::{self, Model};
 use mpq::pipeline::{
-    Applied, Evaluated, Evaluation, evaluable, find_outputs, input_specs, outputs_and,
+    Applied, Evaluated, Evaluation, Preparation, evaluable, find_outputs, input_specs, outputs_and,
 };
 use mpq::quant::Candidate;
 use mpq::report;
@@ -151,14 +151,14 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     fn float(&self, model: Model) -> anyhow::Result<Evaluated> {
-        let graph = evaluable(model.graph, &[])?;
+        let graph = evaluable(model.graph, &[], Preparation::NONE)?;
         let engine = self.args.measure.run.start_engine(&graph);
         self.evaluate(&graph, &*engine, None, &[], Aggregation::Pooled)
     }
 
     fn with_config(&self, model: Model, config: &Config) -> anyhow::Result<Evaluated> {
         let outputs = &config.settings.outputs;
-        let graph = evaluable(model.graph, outputs)?;
+        let graph = evaluable(model.graph, outputs, Preparation::of(&config.settings))?;
         let engine = self.args.measure.run.start_engine(&graph);
         let rounded = self.args.measure.quant.rounding.rounded(&config.model.sha256)?;
         let applied = Applied::new(&graph, config, rounded.as_ref());
@@ -187,7 +187,9 @@ impl Subject<'_> {
         let engine = network.engine(resources);
         let encodings = network.calibrate(&*engine, &feed, self.ui)?;
         let rounded = args.round(&network, &encodings, &feed, self.ui)?;
-        let simulator = network.simulator(&encodings, rounded.as_ref());
+        let rounded = rounded.as_ref();
+        let encodings = network.correct_biases(encodings, rounded, &feed, resources, self.ui)?;
+        let simulator = network.simulator(&encodings, rounded);
         let chosen = network.uniform(candidate);
         let outputs = compared.unwrap_or_else(|| network.output_names());
         let changes = simulator.changes(&chosen);

@@ -18,7 +18,7 @@ use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 /// Write a configuration as other tools read it
 ///
 /// All names are those of the float model. Where that is not the file's own network any more
-/// (BatchNormalization folded, constants computed), it is written as well: beside OUT, or to
+/// (BatchNormalization folded, channels equalized, biases corrected), it is written as well: beside OUT, or to
 /// --float-model.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use mpq::metric::{self, Unit};
 use mpq::onnx;
-use mpq::pipeline::{Scorer, evaluable, input_specs};
+use mpq::pipeline::{Preparation, Scorer, evaluable, input_specs};
 use mpq::search::{Goal, PROBES, Probe, QualityGoal, Strategy, expect_probed};
 
 use crate::cli::Ui;
@@ -93,6 +93,7 @@ pub(super) struct Validated<'a> {
     /// The tensors whose SQNR counts, where they are not the network's outputs.
     pub(super) compared: &'a [String],
     pub(super) dims: &'a BTreeMap<String, usize>,
+    pub(super) preparation: Preparation,
 }
 
 impl QualityArgs {
@@ -192,7 +193,7 @@ impl QualityArgs {
         let model = onnx::load(&measure.model.model, network.dims)?;
         let inputs = input_specs(&model.graph);
         let data = measure.data.open_whole(&self.val, &inputs, defaults, ui)?;
-        let graph = evaluable(model.graph, network.compared)?;
+        let graph = evaluable(model.graph, network.compared, network.preparation)?;
         self.judged.with_scorer(&graph, (&data, &inputs), &measure.run, ui, |s| then(Some(s)))
     }
 }

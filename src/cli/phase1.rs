@@ -86,6 +86,7 @@ impl MeasureArgs {
         let rounded = self.round(&network, &encodings, &feed, ui)?;
         let rounded = rounded.as_ref();
         head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
+        let encodings = network.correct_biases(encodings, rounded, &feed, resources, ui)?;
         let simulator = network.simulator(&encodings, rounded);
         let (network, encodings, samples) = (&network, &encodings, &samples);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);

@@ -11,7 +11,8 @@ use mpq::exec::{Changes, Engine, Keep};
 use mpq::graph::{Graph, ValueId};
 use mpq::onnx;
 use mpq::pipeline::{
-    self, Applied, Checked, Difference, Spot, Tolerance, evaluable, input_specs, read_rounded,
+    self, Applied, Checked, Difference, Preparation, Spot, Tolerance, evaluable, input_specs,
+    read_rounded,
 };
 use mpq::tensor::Tensor;
 
@@ -113,8 +114,10 @@ impl Loaded {
             config.expect_model(&model.sha256).with_context(unfit)?;
         }
         let outputs = model.graph.outputs().to_vec();
+        let settings = config.as_ref().map(|config| &config.settings);
+        let preparation = settings.map_or(Preparation::NONE, Preparation::of);
         let compared = config.as_ref().map_or(&[][..], |config| &config.settings.outputs);
-        let graph = evaluable(model.graph, compared)?;
+        let graph = evaluable(model.graph, compared, preparation)?;
         let rounded = args.rounded.as_deref().map(read_rounded).transpose()?;
         let rounded = rounded.as_ref().map(|(_, rounded)| rounded);
         let applied = config.as_ref().map(|config| Applied::new(&graph, config, rounded));

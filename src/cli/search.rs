@@ -252,7 +252,9 @@ impl Args {
     /// Both phases.
     fn search_whole(&self, costs: Option<&CostTable>, ui: &Ui) -> anyhow::Result<Searched> {
         let dims = self.measure.model.dims();
-        let network = Validated { compared: self.measure.quant.outputs(), dims: &dims };
+        let quant = &self.measure.quant;
+        let (compared, preparation) = (quant.outputs(), quant.preparation());
+        let network = Validated { compared, dims: &dims, preparation };
         let (measure, defaults) = (&self.measure, Defaults::EVALUATION);
         self.quality.with_scorer(measure, network, defaults, ui, |scorer| {
             let search = |study: Study<'_>, head| self.search(study, scorer, head);
@@ -348,7 +350,7 @@ impl Args {
         let study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
         let study = study.ranked(read_scores(&network, &file));
         let (compared, dims) = (&file.settings.outputs[..], &network.settings.dims);
-        let validated = Validated { compared, dims };
+        let validated = Validated { compared, dims, preparation: network.settings.preparation };
         let preprocessing = file.calibration.preprocessing.as_ref();
         let defaults = Defaults { preprocessing, ..Defaults::EVALUATION };
         self.quality.with_scorer(&self.measure, validated, defaults, ui, |scorer| {

@@ -121,7 +121,7 @@ impl Args {
         let model = model.load()?;
         let inputs = input_specs(&model.graph);
         let data = data.open(&self.calib, &inputs, Defaults::CALIBRATION, ui)?;
-        let graph = evaluable(model.graph, quant.outputs())?;
+        let graph = evaluable(model.graph, quant.outputs(), quant.preparation())?;
         judged.with_scorer(&graph, (&data, &inputs), run, ui, |scorer| {
             let (_, float) = scorer.float().iter().next().context("a metric has a value")?;
             float

@@ -74,6 +74,18 @@ impl Rewrite {
         inputs.filter(|input| **input == Some(from)).for_each(|input| *input = Some(to));
     }
 
+    /// Lets a node read `to` at a position, where it may have had nothing.
+    pub fn set_input(&mut self, node: NodeId, position: usize, to: ValueId) {
+        let node = &mut self.graph.nodes[node.index()];
+        if node.n_operands <= position {
+            let missing = position + 1 - node.n_operands;
+            let at = node.n_operands;
+            node.inputs.splice(at..at, std::iter::repeat_n(None, missing));
+            node.n_operands = position + 1;
+        }
+        node.inputs[position] = Some(to);
+    }
+
     /// Puts `new` out in the place and by the name of `old`, which is called `name` from then on.
     pub fn replace_output(&mut self, old: ValueId, new: ValueId, name: &str) {
         let name = unique(&mut self.values, name);

@@ -79,6 +79,10 @@ impl Operator for PRelu {
             zip(x, slope, x.shape(), |x: T, slope: T| if x < zero { slope.times(x) } else { x })
         })])
     }
+
+    fn proportional_to(&self) -> Option<usize> {
+        Some(X)
+    }
 }
 
 #[cfg(test)]

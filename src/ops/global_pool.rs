@@ -80,6 +80,10 @@ impl Operator for GlobalPool {
     fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
         matches!(self, GlobalPool::Average).then_some(Lowering::GlobalAveragePool)
     }
+
+    fn proportional_to(&self) -> Option<usize> {
+        Some(X)
+    }
 }
 
 #[cfg(test)]

@@ -272,6 +272,12 @@ pub trait Operator: fmt::Debug + Send + Sync {
         None
     }
 
+    /// The input that the first output is proportional to: a positive factor for each place along
+    /// axis 1 of the one is a factor of the other, which has the same axis 1.
+    fn proportional_to(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether `eval` looks at the values of its inputs, not only at their types.
     fn reads_values(&self) -> bool {
         true

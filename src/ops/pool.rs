@@ -155,6 +155,10 @@ impl Operator for MaxPool {
         let (_, axes) = pooled(&self.window, inputs.shape(X)).ok()?;
         (inputs.n_outputs() == 1).then_some(Lowering::MaxPool(axes))
     }
+
+    fn proportional_to(&self) -> Option<usize> {
+        Some(X)
+    }
 }
 
 /// A type with a smallest value, which a window of nothing but padding gives.
@@ -249,6 +253,10 @@ impl Operator for AveragePool {
     fn lower(&self, inputs: &Inputs<'_>) -> Option<Lowering> {
         let (_, axes) = pooled(&self.window, inputs.shape(X)).ok()?;
         Some(Lowering::AveragePool { axes, count_include_pad: self.count_include_pad })
+    }
+
+    fn proportional_to(&self) -> Option<usize> {
+        Some(X)
     }
 }
 

@@ -139,6 +139,15 @@ impl Operator for Map {
     fn lower(&self, _inputs: &Inputs<'_>) -> Option<Lowering> {
         self.kernel.map(Lowering::Map)
     }
+
+    fn proportional_to(&self) -> Option<usize> {
+        let is_bent_at_0 = match self.kernel? {
+            Abs | Neg | LeakyRelu { .. } => true,
+            Clip { low, high } => low == 0. && high == f32::INFINITY,
+            _ => false,
+        };
+        is_bent_at_0.then_some(X)
+    }
 }
 
 /// Maps every element, wrapping what its type does not hold.

@@ -10,6 +10,7 @@ use crate::pipeline::{Network, PipelineError, Study};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Group, Placement, Scheme};
 use crate::search::{self, Problem as _};
 use crate::sensitivity::{Measurement, Powers, Sensitivity};
+use crate::tensor::{DType, Tensor};
 
 /// What `config` and `sensitivity` files both begin with.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +50,8 @@ impl Head {
                     method: settings.rounding.to_string(),
                     sha256: None,
                 },
-                equalize: false,
-                bias_correction: false,
+                equalize: settings.preparation.equalize,
+                bias_correction: settings.preparation.correct_biases,
                 sqnr: settings.aggregation.to_string(),
                 rank_by: RANK_BY_SQNR.to_owned(),
                 outputs: outputs.collect(),
@@ -100,7 +101,11 @@ pub(super) fn encodings(
         let index = groups.iter().position(is_in);
         index.map(|index| candidates[index])
     };
-    let mut file = artifact::Encodings { activations: Ordered::new(), weights: Ordered::new() };
+    let mut file = artifact::Encodings {
+        activations: Ordered::new(),
+        weights: Ordered::new(),
+        biases: Ordered::new(),
+    };
     for (index, &value) in network.placement.activations.iter().enumerate() {
         let candidate = chosen(&|group: &Group| group.activations.contains(&value));
         let encoding = candidate.and_then(|c| encodings.activations[index].get(&c.activation));
@@ -113,6 +118,12 @@ pub(super) fn encodings(
         let bits = candidate.and_then(|candidate| candidate.weight);
         if let Some(encoding) = bits.and_then(|bits| encodings.weights[index].get(&bits)) {
             file.weights.insert(name(site.value), weight_encoding(encoding));
+        }
+        let bias = bits.and_then(|bits| encodings.biases[index].get(&bits));
+        if let Some(bias) = bias
+            && let Some(id) = network.placement.bias(&network.graph, index)
+        {
+            file.biases.insert(name(id), bias.clone());
         }
     }
     for (index, site) in network.placement.operands.iter().enumerate() {
@@ -179,6 +190,20 @@ pub(super) fn read_weight(file: &WeightEncoding) -> Encoding {
     }
 }
 
+/// A corrected bias in the place of a constant.
+pub(super) fn read_bias(
+    graph: &Graph,
+    id: ValueId,
+    elements: &[f32],
+) -> Result<Tensor, PipelineError> {
+    let constant = graph.constant(id).filter(|constant| {
+        constant.ty().dtype == DType::F32 && constant.ty().len() == elements.len()
+    });
+    let misfit = || PipelineError::BiasDoesNotFit { name: graph.value_name(id).to_owned() };
+    let shape = &constant.ok_or_else(misfit)?.ty().shape;
+    Ok(Tensor::from_vec(shape, elements.to_vec()))
+}
+
 /// The `sensitivity` file.
 pub fn sensitivity_file(
     study: &Study<'_>,
@@ -241,6 +266,11 @@ pub(super) fn measured_encodings(network: &Network, encodings: &Encodings) -> Me
     let weights = network.placement.weights.iter().map(|site| site.value).zip(&encodings.weights);
     let operands =
         network.placement.operands.iter().map(|site| site.value).zip(&encodings.operands);
+    let biases = encodings.biases.iter().enumerate().filter(|(_, by_bits)| !by_bits.is_empty());
+    let biases = biases.filter_map(|(weight, by_bits)| {
+        let id = network.placement.bias(&network.graph, weight)?;
+        Some((name(id), by_width(by_bits, Clone::clone)))
+    });
     MeasuredEncodings {
         activations: activations
             .map(|(&value, by_bits)| (name(value), by_width(by_bits, activation_encoding)))
@@ -249,12 +279,13 @@ pub(super) fn measured_encodings(network: &Network, encodings: &Encodings) -> Me
             .chain(operands)
             .map(|(value, by_bits)| (name(value), by_width(by_bits, weight_encoding)))
             .collect(),
+        biases: biases.collect(),
     }
 }
 
-fn by_width<T>(
-    encodings: &std::collections::BTreeMap<Bits, Encoding>,
-    write: fn(&Encoding) -> T,
+fn by_width<E, T>(
+    encodings: &std::collections::BTreeMap<Bits, E>,
+    write: fn(&E) -> T,
 ) -> Ordered<T> {
     encodings.iter().map(|(bits, encoding)| (bits.to_string(), write(encoding))).collect()
 }
@@ -365,6 +396,11 @@ pub(super) fn check_encodings(
             for &index in &group.weights {
                 let id = placement.weights[index].value;
                 check(&encodings.weights[index], weight_bits, id)?;
+                if let Some(elements) = encodings.biases[index].get(&weight_bits)
+                    && let Some(bias) = placement.bias(graph, index)
+                {
+                    read_bias(graph, bias, elements)?;
+                }
             }
         }
     }
@@ -382,9 +418,17 @@ pub(super) fn read_encodings(network: &Network, file: &MeasuredEncodings) -> Enc
     }
     let activation = |&id: &ValueId| read(file.activations.get(name(id)), read_activation);
     let weight = |id: ValueId| read(file.weights.get(name(id)), read_weight);
+    let bias = |weight: usize| {
+        let id = network.placement.bias(&network.graph, weight);
+        let by_width = id.and_then(|id| file.biases.get(name(id)));
+        let entries = by_width.into_iter().flat_map(|by_width| by_width.iter());
+        let bits = |text: &str| text.parse().ok().and_then(Bits::new);
+        entries.filter_map(|(text, bias)| Some((bits(text)?, bias.clone()))).collect()
+    };
     Encodings {
         activations: network.placement.activations.iter().map(activation).collect(),
         weights: network.placement.weights.iter().map(|site| weight(site.value)).collect(),
         operands: network.placement.operands.iter().map(|site| weight(site.value)).collect(),
+        biases: (0..network.placement.weights.len()).map(bias).collect(),
     }
 }

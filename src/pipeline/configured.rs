@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::artifact::Config;
-use crate::graph::{Dim, Graph, NodeId, Types, ValueId, infer};
+use crate::graph::{Graph, NodeId, Rewrite, Types, ValueId, infer};
 use crate::onnx::settle_axes;
 use crate::ops::OutputRange;
-use crate::pipeline::{PipelineError, artifacts, evaluable, expect_rounding, input_types};
+use crate::pipeline::prepare::nominal_types;
+use crate::pipeline::{
+    PipelineError, Preparation, artifacts, evaluable, expect_rounding, input_types,
+};
 use crate::quant::{Encoding, Placement, Rounded, RoundedWeight, Target};
 use crate::tensor::{DType, Tensor, TensorType};
-
-/// What stands for a free dimension that is not the first: types of values hardly depend on it.
-const FREE_SIZE: usize = 64;
 
 /// A simplified network, where it is rounded, and how.
 #[derive(Debug)]
@@ -43,7 +43,8 @@ impl Configured {
         expect_rounding(&config.settings.rounding, rounded.as_ref())?;
         let outputs: Vec<String> =
             graph.outputs().iter().map(|&id| graph.value_name(id).to_owned()).collect();
-        let graph = evaluable(graph, &config.settings.outputs)?;
+        let preparation = Preparation::of(&config.settings);
+        let graph = evaluable(graph, &config.settings.outputs, preparation)?;
         let types = infer(&graph, &sample_types(&graph)?);
         if !types.errors.is_empty() {
             let file = config.model.file.clone();
@@ -53,6 +54,7 @@ impl Configured {
         let placement = Placement::new(&graph, &types, target);
         let outputs = crate::pipeline::find_outputs(&graph, &outputs)?;
         let graph = graph.with_outputs(outputs);
+        let graph = corrected(graph, config)?;
         let activations = activations(&graph, config)?;
         let constants = constants(&graph, config)?;
         let producers = graph.producers();
@@ -189,6 +191,17 @@ fn constants(graph: &Graph, config: &Config) -> Result<BTreeMap<ValueId, Encodin
     config.encodings.weights.iter().map(read).collect()
 }
 
+/// The graph with the corrected biases.
+fn corrected(graph: Graph, config: &Config) -> Result<Graph, PipelineError> {
+    let mut rewrite = Rewrite::new(graph);
+    for (name, elements) in config.encodings.biases.iter() {
+        let id = find(rewrite.graph(), name)?;
+        let bias = artifacts::read_bias(rewrite.graph(), id, elements)?;
+        rewrite.set_constant(id, bias);
+    }
+    Ok(rewrite.finish())
+}
+
 fn find(graph: &Graph, name: &str) -> Result<ValueId, PipelineError> {
     let unknown = || PipelineError::UnknownTensor { name: name.to_owned() };
     graph.find_value(name).ok_or_else(unknown)
@@ -199,14 +212,7 @@ pub(super) fn sample_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineErr
     if let Ok(types) = input_types(graph) {
         return Ok(types);
     }
-    let of_input = |input: &crate::graph::GraphInput| {
-        let size = |(axis, dim): (usize, &Dim)| {
-            dim.fixed().unwrap_or(if axis == 0 { 1 } else { FREE_SIZE })
-        };
-        let shape = input.dims.iter().enumerate().map(size).collect();
-        TensorType { dtype: input.dtype, shape }
-    };
-    let types: Vec<TensorType> = graph.inputs().iter().map(of_input).collect();
+    let types = nominal_types(graph);
     // Where the network does not take them, the free dimension is what is wrong.
     if infer(graph, &types).errors.is_empty() { Ok(types) } else { input_types(graph) }
 }

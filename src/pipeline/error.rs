@@ -10,6 +10,7 @@ use crate::exec::RunError;
 use crate::graph::NodeError;
 use crate::metric::MetricError;
 use crate::metric::sqnr::SqnrError;
+use crate::ops::OpError;
 use crate::quant::{Bits, CalibrationError, FitError, GroupError};
 use crate::search::SearchError;
 use crate::sensitivity::MeasureError;
@@ -31,6 +32,9 @@ pub enum PipelineError {
         "input `{input}` has shape {shape}: dimension `{dim}` is free\nhint: give its size with --dim {dim}=N"
     )]
     FreeDim { input: String, shape: String, dim: String },
+
+    #[error("a bound for each channel cannot take the place of a Clip: {0}")]
+    Equalize(OpError),
 
     #[error("the network cannot run on the first sample: {0}")]
     FirstPass(RunError),
@@ -83,6 +87,9 @@ pub enum PipelineError {
         "the file's encoding of `{name}` is missing or does not fit that tensor of the network"
     )]
     EncodingDoesNotFit { name: String },
+
+    #[error("the file's corrected bias `{name}` does not fit that tensor of the network")]
+    BiasDoesNotFit { name: String },
 
     #[error("the rounded weights have `{name}` at {} bits, expected {expected}", Or(found))]
     NotRounded { name: String, found: String, expected: Bits },

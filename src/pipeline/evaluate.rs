@@ -85,6 +85,11 @@ impl Applied {
             };
             applied.constants.insert(id, Arc::new(Prepared::new(tensor)));
         }
+        for (name, elements) in encodings.biases.iter() {
+            let id = find(name)?;
+            let bias = artifacts::read_bias(graph, id, elements)?;
+            applied.constants.insert(id, Arc::new(Prepared::new(bias)));
+        }
         Ok(applied)
     }
 

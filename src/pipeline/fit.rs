@@ -3,9 +3,9 @@
 use crate::artifact::{self, Artifact as _, Config};
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
-use crate::pipeline::artifacts::{GroupNames, read_activation, read_weight};
+use crate::pipeline::artifacts::{GroupNames, read_activation, read_bias, read_weight};
 use crate::pipeline::configured::sample_types;
-use crate::pipeline::{Network, PipelineError, Settings};
+use crate::pipeline::{Network, PipelineError, Preparation, Settings};
 use crate::quant::{Bits, Candidate, Candidates, Group, Pattern, Pin, RangeMethods, Target};
 use crate::search::{Amount, Budget, CostMetric, Costs};
 use crate::tensor::DType;
@@ -67,6 +67,7 @@ pub fn misfits(
         None => return Ok(misfits),
     };
     encodings(&network, config, &mut misfits);
+    biases(&network, config, &mut misfits);
     let candidates = groups(&network, config, &mut misfits);
     if let (Some(candidates), true) = (candidates, is_sample) {
         costs(&network, config, &candidates, &mut misfits)?;
@@ -113,6 +114,7 @@ fn network(
             per_channel: config.settings.weights == "per-channel",
         },
         rounding: crate::quant::Rounding::NEAREST,
+        preparation: Preparation::of(&config.settings),
         aggregation: crate::metric::sqnr::Aggregation::Pooled,
         outputs: chosen.map(|names| names.into_iter().filter(|n| known(&model.graph, n)).collect()),
         pins: pins.collect(),
@@ -173,6 +175,23 @@ fn encodings(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
             }
             Some(_) => {}
         }
+    }
+}
+
+fn biases(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
+    let graph = &network.graph;
+    for (name, elements) in config.encodings.biases.iter() {
+        let problem = match graph.find_value(name) {
+            None => "there is no such tensor".to_owned(),
+            Some(id) if read_bias(graph, id, elements).is_ok() => continue,
+            Some(id) => match graph.constant(id) {
+                None => "it is no constant".to_owned(),
+                Some(constant) => {
+                    format!("{} elements, the tensor is {}", elements.len(), constant.ty())
+                }
+            },
+        };
+        misfits.push(Misfit::Encoding { name: name.to_owned(), problem });
     }
 }
 

@@ -14,6 +14,7 @@ mod merge;
 mod network;
 mod outcome;
 mod part;
+mod prepare;
 mod ranges;
 mod rank;
 mod round;
@@ -39,6 +40,7 @@ pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };
 pub use outcome::{Searched, search, search_quality};
+pub use prepare::Preparation;
 pub use ranges::{expect_samples, ranges_file};
 pub use rank::read_scores;
 pub use rounded::{RoundedError, read_rounded, rounded_files};

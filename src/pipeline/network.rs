@@ -6,10 +6,10 @@ use crate::artifact;
 use crate::cost::{CostTable, uniform};
 use crate::data::InputSpec;
 use crate::exec::{Changes, Engine as _, EngineKind, Keep, Reference};
-use crate::graph::{Graph, Types, ValueId, infer, simplify};
+use crate::graph::{Graph, Types, ValueId, infer};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
-use crate::pipeline::PipelineError;
+use crate::pipeline::{PipelineError, Preparation};
 use crate::quant::{
     Candidate, Candidates, Groups, Pin, Placement, RangeMethod, RangeMethods, Rounding, Target,
 };
@@ -22,6 +22,7 @@ pub struct Settings {
     pub target: Target,
     pub ranges: RangeMethods,
     pub rounding: Rounding,
+    pub preparation: Preparation,
     pub aggregation: Aggregation,
     /// Tensors whose SQNR counts; `None` for the float outputs of the network.
     pub outputs: Option<Vec<String>>,
@@ -46,6 +47,7 @@ impl Default for Settings {
                 per_channel: true,
             },
             rounding: Rounding::NEAREST,
+            preparation: Preparation::NONE,
             aggregation: Aggregation::Pooled,
             outputs: None,
             pins: Vec::new(),
@@ -128,7 +130,7 @@ impl Network {
         settings: Settings,
         types: impl FnOnce(&Graph) -> Result<Types, PipelineError>,
     ) -> Result<Network, PipelineError> {
-        let graph = simplify(select_outputs(model.graph, settings.outputs.as_deref())?);
+        let graph = settings.preparation.apply(model.graph, settings.outputs.as_deref())?;
         let types = types(&graph)?;
         if !types.errors.is_empty() {
             return Err(PipelineError::Nodes { file: model.file, nodes: types.errors });
@@ -180,11 +182,15 @@ impl Network {
     }
 }
 
-/// A graph made ready for [`Evaluation`](crate::pipeline::Evaluation): simplified, and it puts out
-/// the tensors `compared` besides its own outputs.
-pub fn evaluable(graph: Graph, compared: &[String]) -> Result<Graph, PipelineError> {
+/// A graph made ready for [`Evaluation`](crate::pipeline::Evaluation): it puts out the tensors
+/// `compared` besides its own outputs.
+pub fn evaluable(
+    graph: Graph,
+    compared: &[String],
+    preparation: Preparation,
+) -> Result<Graph, PipelineError> {
     let names = outputs_and(&graph, compared);
-    Ok(simplify(select_outputs(graph, names.as_deref())?))
+    preparation.apply(graph, names.as_deref())
 }
 
 /// The names of a graph's outputs and of the tensors `compared`; `None` where these add none.
@@ -241,7 +247,10 @@ pub fn input_types(graph: &Graph) -> Result<Vec<TensorType>, PipelineError> {
 }
 
 /// Adds inner tensors that are asked for to the outputs, and drops the others.
-fn select_outputs(graph: Graph, names: Option<&[String]>) -> Result<Graph, PipelineError> {
+pub(super) fn select_outputs(
+    graph: Graph,
+    names: Option<&[String]>,
+) -> Result<Graph, PipelineError> {
     let Some(names) = names else { return Ok(graph) };
     let find = |name: &String| {
         let id = graph.find_value(name).filter(|&id| graph.constant(id).is_none());

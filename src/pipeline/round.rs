@@ -1,9 +1,9 @@
-//! Rounds the weights of a network by a method that looks at what layers see.
+//! Rounds the weights of a network by a method that looks at what layers see, and corrects biases for it.
 
 use crate::data::Feed;
 use crate::pipeline::{Network, PipelineError, Resources};
 use crate::progress::Progress;
-use crate::quant::{Effort, Encodings, Fit, Fitting, Rounded, fit};
+use crate::quant::{Correcting, Corrections, Effort, Encodings, Fit, Fitting, Rounded, fit};
 use crate::shard::Shard;
 
 /// What a thread takes to multiply patches, which are unfolded a block at a time.
@@ -44,5 +44,29 @@ impl Network {
         let engine = kind.start(graph, resources.memory_bytes, &fitting.inputs());
         let rounded = fit(&fitting, &*engine, feed, room, progress);
         rounded.map(Some).map_err(PipelineError::Round)
+    }
+
+    /// The same encodings with corrected biases, where they are to be.
+    pub fn correct_biases(
+        &self,
+        encodings: Encodings,
+        rounded: Option<&Rounded>,
+        feed: &Feed<'_>,
+        resources: Resources,
+        progress: &dyn Progress,
+    ) -> Result<Encodings, PipelineError> {
+        if !self.settings.preparation.correct_biases {
+            return Ok(encodings);
+        }
+        // A pass on each thread keeps what layers read.
+        self.bytes_beside_passes(resources)?;
+        let Network { graph, types, placement, .. } = self;
+        let correcting = Correcting { graph, types, placement, encodings: &encodings, rounded };
+        let corrections = Corrections::new(correcting);
+        let kind = self.settings.engine;
+        let engine = kind.start(graph, resources.memory_bytes, &corrections.inputs());
+        let biases = corrections.biases(&*engine, feed, progress);
+        let biases = biases.map_err(PipelineError::Calibration)?;
+        Ok(Encodings { biases, ..encodings })
     }
 }

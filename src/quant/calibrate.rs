@@ -30,6 +30,8 @@ pub struct Encodings {
     pub activations: Vec<BTreeMap<Bits, Encoding>>,
     pub weights: Vec<BTreeMap<Bits, Encoding>>,
     pub operands: Vec<BTreeMap<Bits, Encoding>>,
+    /// By weight, for its widths: its layer's bias that is corrected; empty where it is as it was.
+    pub biases: Vec<BTreeMap<Bits, Vec<f32>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +73,8 @@ pub fn calibrate(
     let activations = calibration.activations(&histograms);
     let weights = calibration.weights(&calibration.finest_scales(&histograms, &activations));
     let operands = calibration.operands();
-    Ok(Encodings { activations, weights, operands })
+    let biases = vec![BTreeMap::new(); weights.len()];
+    Ok(Encodings { activations, weights, operands, biases })
 }
 
 impl Calibration<'_> {

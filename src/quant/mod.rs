@@ -1,10 +1,13 @@
-//! Encodings, range estimators, targets, groups, calibration, simulation, rounding.
+//! Encodings, range estimators, targets, groups, calibration, equalization, simulation, rounding, bias
+//! correction.
 
+mod bias;
 mod calibrate;
 mod candidate;
 mod candidates;
 mod choice;
 mod encoding;
+mod equalize;
 mod group;
 mod histogram;
 mod pattern;
@@ -17,11 +20,13 @@ mod rounding;
 mod simulate;
 mod target;
 
+pub use bias::{Correcting, Corrections, with_own_biases};
 pub use calibrate::{Calibration, CalibrationError, Encodings, RangeMethods, calibrate};
 pub use candidate::{Bits, BitsError, Candidate, CandidateError};
 pub use candidates::{Candidates, CandidatesError};
 pub use choice::{GroupError, NoCandidate};
 pub use encoding::{Encoding, Range, Scheme};
+pub use equalize::equalize;
 pub use group::{Group, Groups, node_macs};
 pub use histogram::{Bin, Histogram};
 pub use pattern::{Pattern, nearest};

@@ -96,6 +96,17 @@ impl Placement {
         reads
     }
 
+    /// The bias that the one node that uses a weight adds to its products, if it is a constant that no one
+    /// else reads.
+    pub fn bias(&self, graph: &Graph, weight: usize) -> Option<ValueId> {
+        let &[node] = self.weights[weight].nodes.as_slice() else { return None };
+        let bias = graph.node(node).input(self.role(node).bias?)?;
+        let mut reads = graph.nodes().flat_map(|(_, node)| node.present_inputs());
+        let n_reads = reads.by_ref().filter(|(_, read)| *read == bias).count();
+        let is_float = graph.constant(bias)?.ty().dtype == DType::F32;
+        (is_float && n_reads == 1 && !graph.is_output(bias)).then_some(bias)
+    }
+
     /// Whether a value is a float computed from integers and constants alone.
     pub fn is_mask(&self, value: ValueId) -> bool {
         self.is_mask[value.index()]

@@ -7,6 +7,7 @@ use crate::cache::{Digest, Digester};
 use crate::exec::{Changes, Prepared, ValueHook};
 use crate::graph::{Graph, ValueId};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Groups, Placement, Rounded};
+use crate::tensor::Tensor;
 
 /// Rounded weights for every width, made when they are first needed, and a hook for every activation and width.
 pub struct Simulator<'a> {
@@ -14,6 +15,8 @@ pub struct Simulator<'a> {
     groups: &'a Groups,
     weights: Vec<BTreeMap<Bits, Site>>,
     operands: Vec<BTreeMap<Bits, Site>>,
+    /// By weight.
+    biases: Vec<BTreeMap<Bits, (ValueId, Site)>>,
     /// By activation of the placement.
     hooks: Vec<BTreeMap<Bits, Hook>>,
     /// For every value its place in the placement's list of activations.
@@ -79,6 +82,7 @@ impl<'a> Simulator<'a> {
             groups,
             weights: prepared(graph, weights.collect(), &encodings.weights, rounded),
             operands: prepared(graph, operands.collect(), &encodings.operands, None),
+            biases: biases(graph, placement, encodings),
             hooks: hooks.collect(),
             position,
         }
@@ -133,9 +137,33 @@ impl<'a> Simulator<'a> {
                 let site = self.weights[index].get(&candidate.weight?)?;
                 Some((self.placement.weights[index].value, site))
             });
-            operands.chain(weights)
+            let biases = group.weights.iter().filter_map(move |&index| {
+                let (bias, site) = self.biases[index].get(&candidate.weight?)?;
+                Some((*bias, site))
+            });
+            operands.chain(weights).chain(biases)
         })
     }
+}
+
+fn biases(
+    graph: &Graph,
+    placement: &Placement,
+    encodings: &Encodings,
+) -> Vec<BTreeMap<Bits, (ValueId, Site)>> {
+    let of_weight = |(weight, by_bits): (usize, &BTreeMap<Bits, Vec<f32>>)| {
+        let bias = if by_bits.is_empty() { None } else { placement.bias(graph, weight) };
+        let one = |(bias, bits, elements): (ValueId, Bits, &Vec<f32>)| {
+            let shape = &graph.constant(bias).expect("a bias is a constant").ty().shape;
+            let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let digest = Digester::new("bias").text(graph.value_name(bias)).bytes(&bytes).finish();
+            let tensor = Arc::new(Prepared::new(Tensor::from_vec(shape, elements.clone())));
+            (bits, (bias, Site { tensor, digest }))
+        };
+        let all = by_bits.iter().filter_map(|(&bits, elements)| Some((bias?, bits, elements)));
+        all.map(one).collect()
+    };
+    encodings.biases.iter().enumerate().map(of_weight).collect()
 }
 
 fn prepared(

@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_flags;
 mod bad_models;
 mod broken_graphs;
+mod equalize;
 mod eval;
 mod export;
 mod goals;

@@ -4,6 +4,7 @@
 
 mod constants;
 mod engines;
+mod equalize;
 mod golden;
 mod rounding;
 mod targets;

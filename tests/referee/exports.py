@@ -50,7 +50,8 @@ class Subject:
 
     def has(self, form: str) -> bool:
         """onnxruntime's quantizer has three widths."""
-        entries = [entry for kind in self.encodings.values() for entry in kind.values()]
+        kinds = [self.encodings[kind] for kind in ("activations", "weights")]
+        entries = [entry for kind in kinds for entry in kind.values()]
         return form != "ort-overrides" or all(entry["bits"] in (4, 8, 16) for entry in entries)
 
     def export(self, form: str, *flags: object) -> Path:
@@ -199,6 +200,8 @@ def inner_values(subject: Subject, feeds: dict) -> dict[str, np.ndarray]:
     onnx.save(model, path)
     config = json.loads(subject.config.read_text())
     config["model"]["sha256"] = mpq.sha256(path)
+    # That model is equalized, and has the corrected biases.
+    config["settings"] |= {"equalize": False, "bias_correction": False}
     inner_config = subject.work / "inner.json"
     inner_config.write_text(json.dumps(config))
     values = subject.simulated(path, inner_config, feeds)
@@ -424,6 +427,9 @@ DIGITS = {
     "W8A8": ["--candidates", "W8A8", "--budget", "1"],
     "W4A8..W8A16": MIXED,
     "W6A6": ["--candidates", "W6A6", "--budget", "1"],
+    "equalized, per tensor": [
+        *MIXED, "--weights", "per-tensor", "--equalize", "--bias-correction",
+    ],
     "W3A8..W8A12": ["--candidates", "W3A8,W8A8,W8A12", "--budget", "0.5"],
     "ort-cpu": ["--target", "ort-cpu", "--candidates", "W8A8,W8A16", "--budget", "0.7"],
     "tensorrt": ["--target", "tensorrt", "--candidates", "W8A8,W32A32", "--budget", "0.3"],

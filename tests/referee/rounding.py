@@ -11,6 +11,7 @@ Parts (--part):
 - mixed: searches at several budgets, weights rounded to nearest or by AdaRound, beside uniform AdaRound
   of equal cost (W6A8, W5A8 and W4A8 have 0.375, 0.3125 and 0.25 of the BOPs of W8A16).
 - extended: the same with more candidates.
+- equalize: one scale for each weight, to nearest: as they are, with --equalize, --bias-correction, both.
 
 Finished cells are kept in `target/results` as those of `results.py` are.
 """
@@ -29,6 +30,13 @@ NETWORKS = "resnet20_cifar10,efficientnet_lite0"
 BUDGETS = {"0.4": None, "0.375": "W6A8", "0.35": None, "0.3125": "W5A8", "0.3": None, "0.25": "W4A8"}
 LISTED = "W4A8,W8A8,W8A16"
 EXTENDED = "W4A4,W4A6,W4A8,W6A6,W6A8,W8A6,W8A8,W8A16"
+EQUALIZED = ["W8A8", "W8A32", "W4A32"]
+CHANGES = {
+    "nothing": [],
+    "`--equalize`": ["--equalize"],
+    "`--bias-correction`": ["--bias-correction"],
+    "both": ["--equalize", "--bias-correction"],
+}
 EXTENDED_BUDGETS = ["0.4", "0.3", "0.25", "0.2", "0.15"]
 
 
@@ -113,6 +121,19 @@ class Roundings(Results):
                 rows.append([network.name, f"{name} candidates, {method}", *cells])
         return rows
 
+    def changed(self, network: Network, change: str, candidate: str) -> dict:
+        key = [network.name, "changed", change, candidate, str(self.options.samples), *self.settings]
+        flags = ["--uniform", candidate, *self.flags(network, "per-tensor"), *CHANGES[change]]
+        return self.kept.get(key, lambda: self.evaluated(network, *flags))
+
+    def equalize_rows(self, network: Network) -> list[list[str]]:
+        rows = []
+        for change in CHANGES:
+            cells = [self.changed(network, change, candidate) for candidate in EQUALIZED]
+            name = f"{network.name} ({percent(cells[0]['float'])})" if not rows else ""
+            rows.append([name, change, *map(both, cells)])
+        return rows
+
     def row(self, network: Network, weights: str, method: str) -> str:
         cells = [self.cell(network, weights, method, candidate) for candidate in CANDIDATES]
         text = [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in cells]
@@ -125,7 +146,7 @@ def main() -> None:
     options = mpq.parser(__doc__.splitlines()[0])
     mpq.add_data_options(options)
     options.set_defaults(networks=NETWORKS)
-    options.add_argument("--part", default="uniform", choices=["uniform", "mixed", "extended"])
+    options.add_argument("--part", default="uniform", choices=["uniform", "mixed", "extended", "equalize"])
     options.add_argument("--weights", default="per-channel,per-tensor", help="scales of weights")
     options.add_argument("--samples", type=int, default=256, help="that weights are rounded on")
     options.add_argument("--range", default="mse", help="of weights and activations [default: mse]")
@@ -141,6 +162,9 @@ def main() -> None:
     if roundings.options.part == "extended":
         rows = [row for network in networks for row in roundings.extended_rows(network)]
         return table(["network", "", *EXTENDED_BUDGETS], rows)
+    if roundings.options.part == "equalize":
+        rows = [row for network in networks for row in roundings.equalize_rows(network)]
+        return table(["network (float)", "changed", *EQUALIZED], rows)
     columns = ["network (float)", "scales", "rounding", *CANDIDATES, "mpq round --bits 3,4"]
     print(f"| {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * (len(columns) - 1)}|")

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use mpq::artifact::{self, Config};
 use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
-use mpq::pipeline::Settings;
+use mpq::pipeline::{Preparation, Settings};
 use mpq::quant::{
     Bits, Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods,
     Rounding, Target,
@@ -100,6 +100,20 @@ pub(in crate::cli) struct QuantArgs {
     #[command(flatten)]
     pub(in crate::cli) rounding: RoundingArgs,
 
+    /// Equalize channels across layers, for per-tensor scales
+    ///
+    /// Weights of a channel get the same range in the layer that makes it and in the one that reads
+    /// it; the float network stays the same but for roundings.
+    #[arg(long)]
+    equalize: bool,
+
+    /// Correct biases for the error of rounded weights
+    ///
+    /// What rounded weights add to the mean of a layer's output over the calibration samples is
+    /// subtracted from its bias.
+    #[arg(long)]
+    bias_correction: bool,
+
     /// SQNR over samples: pooled, mean or db [default: pooled]
     #[arg(long, value_name = "HOW")]
     pub(in crate::cli) sqnr: Option<Aggregation>,
@@ -125,6 +139,11 @@ impl QuantArgs {
         self.outputs.as_deref().unwrap_or_default()
     }
 
+    /// What is done to the network before it is quantized.
+    pub(in crate::cli) fn preparation(&self) -> Preparation {
+        Preparation { equalize: self.equalize, correct_biases: self.bias_correction }
+    }
+
     /// The first flag that was given of those that lead to encodings.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         let given = [
@@ -143,6 +162,8 @@ impl QuantArgs {
             ("--range", self.range.is_some()),
             ("--weights", self.weights.is_some()),
             ("--rounding", self.rounding.given().is_some()),
+            ("--equalize", self.equalize),
+            ("--bias-correction", self.bias_correction),
             ("--outputs", self.outputs.is_some()),
         ];
         given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
@@ -174,6 +195,8 @@ impl QuantArgs {
             return Ok(());
         }
         self.rounding.like(settings)?;
+        self.equalize |= settings.equalize;
+        self.bias_correction |= settings.bias_correction;
         if self.range.is_none() {
             let weights = settings.range.weights.parse()?;
             self.range = Some(Ranges { weights, activations: settings.range.activations.parse()? });
@@ -219,6 +242,7 @@ impl QuantArgs {
                 per_channel: self.weights != Some(Granularity::PerTensor),
             },
             rounding: self.rounding.method()?,
+            preparation: self.preparation(),
             aggregation: self.aggregation(),
             outputs: self.outputs.clone(),
             pins: self.choice.pins(),
@@ -260,6 +284,10 @@ impl QuantArgs {
         ] {
             ensure!(!is_given, "`{flag}` is given, expected `--bits` alone");
         }
+        ensure!(
+            !self.bias_correction,
+            "`--bias-correction` is given, but biases are corrected by what takes the weights, such as `mpq search --rounded`"
+        );
         let activations = [8, 16].map(|bits| Bits::new(bits).expect("it is one")).into_iter();
         let activations = activations.chain([Bits::FLOAT]);
         let pairs = widths.iter().flat_map(|&weight| {
@@ -306,6 +334,7 @@ impl QuantArgs {
                 per_channel: measured.weights == "per-channel",
             },
             rounding: measured.rounding.method.parse()?,
+            preparation: Preparation::of(measured),
             aggregation: self.sqnr.map_or_else(|| measured.sqnr.parse(), Ok)?,
             outputs: Some(measured.outputs.clone()),
             pins: self.choice.pins(),

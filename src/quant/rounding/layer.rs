@@ -13,10 +13,10 @@ use crate::tensor::{Tensor, TensorType};
 /// How the elements of a weight make a matrix `[rows, depth]` for each group: element `[g, r, k]`
 /// stands at `g * group_step + r * row_step + k / inner * outer_step + k % inner`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Matrices {
-    pub(super) groups: usize,
-    pub(super) rows: usize,
-    pub(super) depth: usize,
+pub(in crate::quant) struct Matrices {
+    pub(in crate::quant) groups: usize,
+    pub(in crate::quant) rows: usize,
+    pub(in crate::quant) depth: usize,
     group_step: usize,
     row_step: usize,
     inner: usize,
@@ -24,7 +24,7 @@ pub(super) struct Matrices {
 }
 
 impl Matrices {
-    pub(super) fn position(&self, group: usize, row: usize, k: usize) -> usize {
+    pub(in crate::quant) fn position(&self, group: usize, row: usize, k: usize) -> usize {
         let within = k / self.inner * self.outer_step + k % self.inner;
         group * self.group_step + row * self.row_step + within
     }
@@ -38,10 +38,10 @@ impl Matrices {
 
 /// A weight of the placement, with the nodes that multiply it.
 #[derive(Debug, Clone)]
-pub(super) struct Layer {
+pub(in crate::quant) struct Layer {
     /// Position among the placement's weights.
-    pub(super) site: usize,
-    pub(super) matrices: Matrices,
+    pub(in crate::quant) site: usize,
+    pub(in crate::quant) matrices: Matrices,
     uses: Vec<Use>,
 }
 
@@ -55,7 +55,7 @@ struct Use {
 
 impl Layer {
     /// Every weight that is one.
-    pub(super) fn all(graph: &Graph, types: &Types, placement: &Placement) -> Vec<Layer> {
+    pub(in crate::quant) fn all(graph: &Graph, types: &Types, placement: &Placement) -> Vec<Layer> {
         let sites = placement.weights.iter().enumerate();
         sites.filter_map(|(index, site)| Layer::new(graph, types, index, site)).collect()
     }
@@ -79,7 +79,7 @@ impl Layer {
     }
 
     /// What it reads.
-    pub(super) fn activations(&self) -> impl Iterator<Item = ValueId> {
+    pub(in crate::quant) fn activations(&self) -> impl Iterator<Item = ValueId> {
         self.uses.iter().map(|used| used.activation)
     }
 
@@ -96,6 +96,20 @@ impl Layer {
         [groups, rows, depth, depth].iter().fold(1, |all, &n| all * n as u64)
     }
 
+    /// Whether what a node adds to the products is added to them as they are.
+    pub(in crate::quant) fn is_unscaled(&self, graph: &Graph, types: &Types) -> bool {
+        self.uses.iter().all(|used| {
+            let node = graph.node(used.node);
+            let lowering = types.with_inputs(node, |inputs| node.operator.lower(inputs)).flatten();
+            match lowering {
+                Some(Lowering::Product(product)) => {
+                    product.alpha == 1. && product.beta.is_none_or(|beta| beta == 1.)
+                }
+                lowering => lowering.is_some(),
+            }
+        })
+    }
+
     /// Adds what one pass shows to the sums of all groups, `[groups, depth, depth]`; gives the number
     /// of patches of a group.
     pub(super) fn add(
@@ -104,6 +118,20 @@ impl Layer {
         value: &dyn Fn(ValueId) -> Option<Tensor>,
         sums: &mut [f64],
     ) -> u64 {
+        let depth = self.matrices.depth;
+        self.visit_patches(graph, value, &mut |group, patches| {
+            add_gram(patches, depth, &mut sums[group * depth * depth..][..depth * depth]);
+        })
+    }
+
+    /// Shows `visit` the patches that the groups see in one pass, `[depth, n]` at a time; gives the
+    /// number of patches of a group.
+    pub(in crate::quant) fn visit_patches(
+        &self,
+        graph: &Graph,
+        value: &dyn Fn(ValueId) -> Option<Tensor>,
+        visit: &mut dyn FnMut(usize, &[f32]),
+    ) -> u64 {
         let mut n = 0;
         for used in &self.uses {
             let Some(x) = value(used.activation) else { continue };
@@ -111,7 +139,7 @@ impl Layer {
             let (x, depth) = (x.slice::<f32>(), self.matrices.depth);
             let mut add = |group: usize, patches: &[f32]| {
                 n += if group == 0 { patches.len() / depth.max(1) } else { 0 };
-                add_gram(patches, depth, &mut sums[group * depth * depth..][..depth * depth]);
+                visit(group, patches);
             };
             match lowering {
                 Some(Lowering::Conv(shape)) => {
@@ -148,7 +176,7 @@ fn lowering(graph: &Graph, node: &Node, used: &Use, x: &TensorType) -> Option<Lo
 }
 
 /// `None` where the input at `position` is no weight that makes matrices.
-fn matrices(lowering: &Lowering, position: usize) -> Option<Matrices> {
+pub(in crate::quant) fn matrices(lowering: &Lowering, position: usize) -> Option<Matrices> {
     let taps = |shape: &ConvShape| shape.axes.iter().map(|axis| axis.kernel).product::<usize>();
     let matrices = match (lowering, position) {
         (Lowering::Conv(shape), 1) => {

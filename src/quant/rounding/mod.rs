@@ -10,7 +10,7 @@ mod descend;
 mod fit;
 mod gptq;
 mod gram;
-mod layer;
+pub(in crate::quant) mod layer;
 mod set;
 #[cfg(test)]
 mod tests;
