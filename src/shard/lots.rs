@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_largest_goes_to_whoever_has_least() {
-        assert_eq!(lots(&[2, 7, 3, 6, 5], 2), [1, 0, 0, 1, 1]);
+        assert_eq!(lots(&[2, 7, 3, 6, 5], 2), [0, 0, 0, 1, 1]);
         assert_eq!(lots(&[2, 7], 1), [0, 0]);
         assert_eq!(lots(&[0, 0, 0], 3), [0, 1, 2]);
         assert_eq!(lots(&[4, 9], u64::MAX), [1, 0]);
