@@ -11,7 +11,8 @@ Parts (--part):
 - mixed: searches at several budgets, weights rounded to nearest or by AdaRound, beside uniform AdaRound
   of equal cost (W6A8, W5A8 and W4A8 have 0.375, 0.3125 and 0.25 of the BOPs of W8A16).
 - extended: the same with more candidates.
-- equalize: one scale for each weight, to nearest: as they are, with --equalize, --bias-correction, both.
+- equalize: weights to nearest, one scale for each: as they are, with --equalize, --bias-correction, both;
+  and one for each channel with --bias-correction.
 
 Finished cells are kept in `target/results` as those of `results.py` are.
 """
@@ -37,6 +38,7 @@ CHANGES = {
     "`--bias-correction`": ["--bias-correction"],
     "both": ["--equalize", "--bias-correction"],
 }
+CHANGED = {"per tensor": list(CHANGES), "per channel": ["nothing", "`--bias-correction`"]}
 EXTENDED_BUDGETS = ["0.4", "0.3", "0.25", "0.2", "0.15"]
 
 
@@ -121,17 +123,20 @@ class Roundings(Results):
                 rows.append([network.name, f"{name} candidates, {method}", *cells])
         return rows
 
-    def changed(self, network: Network, change: str, candidate: str) -> dict:
+    def changed(self, network: Network, scales: str, change: str, candidate: str) -> dict:
         key = [network.name, "changed", change, candidate, str(self.options.samples), *self.settings]
-        flags = ["--uniform", candidate, *self.flags(network, "per-tensor"), *CHANGES[change]]
-        return self.kept.get(key, lambda: self.evaluated(network, *flags))
+        key += [] if scales == "per tensor" else [scales]
+        flags = [*self.flags(network, scales.replace(" ", "-")), *CHANGES[change]]
+        quantized = ["--uniform", candidate, *flags]
+        return self.kept.get(key, lambda: self.evaluated(network, *quantized))
 
     def equalize_rows(self, network: Network) -> list[list[str]]:
         rows = []
-        for change in CHANGES:
-            cells = [self.changed(network, change, candidate) for candidate in EQUALIZED]
-            name = f"{network.name} ({percent(cells[0]['float'])})" if not rows else ""
-            rows.append([name, change, *map(both, cells)])
+        for scales, changes in CHANGED.items():
+            for change in changes:
+                cells = [self.changed(network, scales, change, candidate) for candidate in EQUALIZED]
+                name = f"{network.name} ({percent(cells[0]['float'])})" if not rows else ""
+                rows.append([name, scales if change == "nothing" else "", change, *map(both, cells)])
         return rows
 
     def row(self, network: Network, weights: str, method: str) -> str:
@@ -164,7 +169,7 @@ def main() -> None:
         return table(["network", "", *EXTENDED_BUDGETS], rows)
     if roundings.options.part == "equalize":
         rows = [row for network in networks for row in roundings.equalize_rows(network)]
-        return table(["network (float)", "changed", *EQUALIZED], rows)
+        return table(["network (float)", "scales", "changed", *EQUALIZED], rows)
     columns = ["network (float)", "scales", "rounding", *CANDIDATES, "mpq round --bits 3,4"]
     print(f"| {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * (len(columns) - 1)}|")

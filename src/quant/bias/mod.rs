@@ -19,6 +19,7 @@ pub use own::with_own_biases;
 use crate::data::Feed;
 use crate::exec::{Changes, Engine, Keep, Values};
 use crate::graph::{Graph, Types, ValueId};
+use crate::kernels;
 use crate::progress::Progress;
 use crate::quant::rounding::layer::Layer;
 use crate::quant::{Bits, CalibrationError, Encoding, Encodings, Placement, Rounded};
@@ -136,7 +137,7 @@ impl<'a> Corrections<'a> {
                 let n = patches.len() / depth.max(1);
                 let rows = patches.chunks_exact(n.max(1));
                 for (sum, row) in sums[group * depth..][..depth].iter_mut().zip(rows) {
-                    *sum += row.iter().map(|&x| f64::from(x)).sum::<f64>();
+                    *sum += kernels::sum(row);
                 }
             },
         )
