@@ -19,24 +19,25 @@ mkdir -p parts logs
 # The script of a job on stdin, its flags as arguments; prints the job's number.
 submit() {
     # shellcheck disable=SC2086
-    sbatch --parsable --export=ALL --requeue --cpus-per-task="$CPUS" --output=logs/%x-%a.log --open-mode=append \
+    sbatch --parsable --export=ALL --requeue --cpus-per-task="$CPUS" --output=logs/%x.log --open-mode=append \
         $SBATCH_FLAGS "$@"
 }
 
 ranges=$(submit --job-name=mpq-ranges <<'JOB'
 #!/bin/bash
 [[ -f ranges.json ]] && exit
-srun mpq sensitivity "$MODEL" --calib "$CALIB" $FLAGS --threads "$CPUS" --ranges-only -o ranges.json
+srun --cpus-per-task="$CPUS" mpq sensitivity "$MODEL" --calib "$CALIB" $FLAGS --threads "$CPUS" --ranges-only -o ranges.json
 JOB
 )
 
 # Two minutes before a time limit mpq gets SIGTERM: it saves and exits 143, and the task is put back in the
 # queue. So it is when Slurm requeues it: then the task begins anew and finds what it had in the cache.
-shards=$(submit --job-name=mpq-shard --dependency="afterok:$ranges" --array="0-$((SHARDS - 1))" --signal=TERM@120 <<'JOB'
+shards=$(submit --job-name=mpq-shard --dependency="afterok:$ranges" --array="0-$((SHARDS - 1))" \
+    --output=logs/%x-%a.log --signal=TERM@120 <<'JOB'
 #!/bin/bash
 part="parts/$SLURM_ARRAY_TASK_ID.json"
 [[ -f "$part" ]] && exit
-srun mpq sensitivity "$MODEL" --calib "$CALIB" $FLAGS --threads "$CPUS" --ranges ranges.json \
+srun --cpus-per-task="$CPUS" mpq sensitivity "$MODEL" --calib "$CALIB" $FLAGS --threads "$CPUS" --ranges ranges.json \
     --shard "$SLURM_ARRAY_TASK_ID/$SHARDS" -o "$part"
 code=$?
 [[ $code -eq 143 ]] && scontrol requeue "$SLURM_JOB_ID"

@@ -90,7 +90,7 @@ pub struct ListEntry {
 }
 
 /// By tensor, then by bits as text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeasuredEncodings {
     pub activations: Ordered<Ordered<ActivationEncoding>>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use mpq::artifact::{Artifact as _, Part, ROUNDING_PART_FILE};
-use mpq::pipeline::{MergeError, RoundedMergeError, merge, merge_rounded};
+use mpq::pipeline::{Merge, MergeError, RoundedMergeError, merge_rounded};
 use mpq::report;
 
 use crate::cli::round::Folder;
@@ -51,9 +51,11 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 impl Args {
     fn measured(&self, output: &Path, ui: &Ui) -> anyhow::Result<ExitStatus> {
         let output = Output::open(output)?;
-        let part = |path: &PathBuf| Ok((path.display().to_string(), input::read::<Part>(path)?));
-        let parts = self.parts.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?;
-        let file = match merge(&parts, self.partial) {
+        let mut merge = Merge::default();
+        for path in &self.parts {
+            merge.add(path.display().to_string(), input::read::<Part>(path)?);
+        }
+        let file = match merge.finish(self.partial) {
             Ok(file) => file,
             Err(error @ (MergeError::Gaps(_) | MergeError::Nothing)) => {
                 ui.answer(&error.to_string());

@@ -113,6 +113,9 @@ pub enum PipelineError {
     #[error("weights were rounded by `{method}`, expected no --rounded")]
     RoundedToNearest { method: String },
 
+    #[error("ranges were made with {what} {found}, expected {expected}")]
+    OtherRanges { what: &'static str, found: String, expected: String },
+
     #[error("the ranges of `{name}` are for {} bits, expected {}", Or(found), Or(expected))]
     Widths { name: String, found: String, expected: String },
 

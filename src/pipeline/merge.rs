@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::artifact::{
-    Artifact as _, ListEntry, MeasuredChoice, MeasuredGroup, Ordered, Part, PartChoice, PartGroup,
-    PartPower, Partial, Sensitivity,
+    Artifact as _, ListEntry, MeasuredChoice, MeasuredEncodings, MeasuredGroup, Ordered, Part,
+    PartChoice, PartGroup, PartPower, Partial, Sensitivity,
 };
 use crate::metric::sqnr::{self, Aggregation, SqnrError};
 use crate::search::{self, Entry};
@@ -108,7 +108,7 @@ pub(super) fn gaps(members: &[Member]) -> (Vec<Gap>, Vec<usize>) {
     (gaps, by_shard.into_values().map(|indices| indices[0]).collect())
 }
 
-fn identity(part: &Part) -> Identity {
+fn identity(part: &Part, encodings: &str) -> Identity {
     let groups = part.groups.iter().map(|group| PartGroup {
         choices: group.choices.iter().map(PartChoice::unmeasured).collect(),
         ..group.clone()
@@ -124,7 +124,7 @@ fn identity(part: &Part) -> Identity {
         ("candidates", json(&part.candidates)),
         ("number of shards", part.shard.count().to_string()),
         ("digest of the groups", digest(&(part.outputs.clone(), groups.collect::<Vec<_>>()))),
-        ("digest of the encodings", digest(&part.encodings)),
+        ("digest of the encodings", encodings.to_owned()),
     ]
 }
 
@@ -136,42 +136,61 @@ fn digest(value: &impl serde::Serialize) -> String {
     crate::cache::Digest::of("part", &[json(value).as_bytes()]).to_string()
 }
 
-/// The file that one machine would have written, from all parts in any order, each with the name of its file.
-///
-/// With `is_partial` missing parts are none: the file has the samples that all of Phase 1 was measured on,
-/// and says so.
-pub fn merge(parts: &[(String, Part)], is_partial: bool) -> Result<Sensitivity, MergeError> {
-    let member = |(file, part): &(String, Part)| Member {
-        file: file.clone(),
-        shard: part.shard,
-        identity: identity(part),
-    };
-    let (mut gaps, taken) = gaps(&parts.iter().map(member).collect::<Vec<_>>());
-    let mut missing = Vec::new();
-    if is_partial {
-        gaps.retain(|gap| match gap {
-            Gap::Missing { shards, .. } => {
-                missing.clone_from(shards);
-                false
-            }
-            _ => true,
-        });
+/// Parts that are put together, in any order.
+#[derive(Default)]
+pub struct Merge {
+    members: Vec<Member>,
+    /// Without their encodings, which are large and the same in all that belong together.
+    parts: Vec<Part>,
+    encodings: BTreeMap<String, MeasuredEncodings>,
+}
+
+impl Merge {
+    /// `file` is the name of the part in messages.
+    pub fn add(&mut self, file: String, mut part: Part) {
+        let encodings = std::mem::take(&mut part.encodings);
+        let digest = digest(&encodings);
+        self.members.push(Member { file, shard: part.shard, identity: identity(&part, &digest) });
+        self.encodings.entry(digest).or_insert(encodings);
+        self.parts.push(part);
     }
-    if !gaps.is_empty() {
-        return Err(MergeError::Gaps(gaps));
+
+    /// The file that one machine would have written.
+    ///
+    /// With `is_partial` missing parts are none: the file has the samples that all of Phase 1 was measured
+    /// on, and says so.
+    pub fn finish(mut self, is_partial: bool) -> Result<Sensitivity, MergeError> {
+        let (mut gaps, taken) = gaps(&self.members);
+        let mut missing = Vec::new();
+        if is_partial {
+            gaps.retain(|gap| match gap {
+                Gap::Missing { shards, .. } => {
+                    missing.clone_from(shards);
+                    false
+                }
+                _ => true,
+            });
+        }
+        if !gaps.is_empty() {
+            return Err(MergeError::Gaps(gaps));
+        }
+        let parts: Vec<(&str, &Part)> = taken
+            .iter()
+            .map(|&index| (self.members[index].file.as_str(), &self.parts[index]))
+            .collect();
+        let Some(&(_, first)) = parts.first() else { return Err(MergeError::Nothing) };
+        let merged = Merged::new(first, &parts)?;
+        let n_samples = merged.samples.len() as u64;
+        let partial = Partial { shards: first.shard.count(), missing, samples: n_samples };
+        let is_whole = partial.missing.is_empty() && n_samples == first.calibration.samples;
+        if !is_whole && !is_partial {
+            let (shards, count) = (partial.missing, partial.shards);
+            return Err(MergeError::Gaps(vec![Gap::Missing { shards, count }]));
+        }
+        // All that are left have the same.
+        let (_, encodings) = self.encodings.pop_first().ok_or(MergeError::Nothing)?;
+        merged.file(first, encodings, (!is_whole).then_some(partial))
     }
-    let taken: Vec<&(String, Part)> = taken.iter().map(|&index| &parts[index]).collect();
-    let Some((_, first)) = taken.first() else { return Err(MergeError::Nothing) };
-    let merged = Merged::new(first, &taken)?;
-    let n_samples = merged.samples.len() as u64;
-    let partial = Partial { shards: first.shard.count(), missing, samples: n_samples };
-    let is_whole = n_samples == first.calibration.samples;
-    let is_marked = !partial.missing.is_empty() || !is_whole;
-    if is_marked && !is_partial {
-        let shards = partial.missing;
-        return Err(MergeError::Gaps(vec![Gap::Missing { shards, count: partial.shards }]));
-    }
-    merged.file(first, is_marked.then_some(partial))
 }
 
 /// Powers of the samples that everything was measured on.
@@ -186,14 +205,15 @@ struct Merged {
 type Cells = Vec<Vec<Option<f64>>>;
 
 impl Merged {
-    fn new(first: &Part, parts: &[&(String, Part)]) -> Result<Merged, MergeError> {
+    fn new(first: &Part, parts: &[(&str, &Part)]) -> Result<Merged, MergeError> {
         let n_samples = first.calibration.samples as usize;
         let outputs = &first.outputs;
         let fill = |of: &dyn Fn(&Part) -> &PartPower| -> Result<Cells, MergeError> {
             let mut cells = vec![vec![None; n_samples]; outputs.len()];
             for (file, part) in parts {
                 let powers = of(part);
-                let wrong = || MergeError::Samples { file: file.clone(), found: powers.samples };
+                let file = (*file).to_owned();
+                let wrong = || MergeError::Samples { file, found: powers.samples };
                 enter(powers, outputs, &mut cells).ok_or_else(wrong)?;
             }
             Ok(cells)
@@ -220,7 +240,12 @@ impl Merged {
         Ok(Merged { signal: powers(&signal), noises, samples })
     }
 
-    fn file(self, first: &Part, partial: Option<Partial>) -> Result<Sensitivity, MergeError> {
+    fn file(
+        self,
+        first: &Part,
+        encodings: MeasuredEncodings,
+        partial: Option<Partial>,
+    ) -> Result<Sensitivity, MergeError> {
         let aggregation: Aggregation = first.settings.sqnr.parse().map_err(MergeError::Sqnr)?;
         let mut entries = Vec::new();
         let mut groups = Vec::new();
@@ -267,7 +292,7 @@ impl Merged {
             signal_power: self.signal,
             groups,
             list: entries.iter().map(entry).collect(),
-            encodings: first.encodings.clone(),
+            encodings,
             partial,
         })
     }

@@ -35,7 +35,7 @@ pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
     Reason,
 };
-pub use merge::{Gap, MergeError, merge};
+pub use merge::{Gap, Merge, MergeError};
 pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };

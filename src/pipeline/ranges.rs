@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::artifact::{self, Artifact as _, Ranges};
+use crate::artifact::{Artifact as _, Ranges};
 use crate::cache::Digest;
 use crate::data::Dataset;
 use crate::graph::ValueId;
@@ -36,21 +36,23 @@ impl Network {
     /// come to; of the samples only names and number are looked at, see [`expect_samples`].
     pub fn read_ranges(&self, file: &Ranges, data: &Dataset) -> Result<Encodings, PipelineError> {
         file.expect_model(&self.sha256).map_err(PipelineError::Artifact)?;
-        let found = Head {
-            model: file.model.clone(),
-            calibration: file.calibration.clone(),
-            settings: file.settings.clone(),
-        };
-        let expected = Head::with(self, file.calibration.clone());
+        let head = Head::with(self, file.calibration.clone());
+        let (found, expected) = (&file.settings, &head.settings);
         for (what, found, expected) in [
-            ("version", file.version.clone(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("number of samples", file.calibration.samples.to_string(), data.len().to_string()),
+            ("version", json(&file.version), json(&env!("CARGO_PKG_VERSION"))),
+            ("number of samples", json(&file.calibration.samples), json(&data.len())),
             ("preprocessing", json(&file.calibration.preprocessing), json(&data.preprocessing())),
-            ("settings", of_ranges(&found.settings), of_ranges(&expected.settings)),
+            ("target", json(&found.target), json(&expected.target)),
+            ("--range", json(&found.range), json(&expected.range)),
+            ("--weights", json(&found.weights), json(&expected.weights)),
+            ("--equalize", json(&found.equalize), json(&expected.equalize)),
+            ("engine", json(&found.engine), json(&expected.engine)),
+            ("seed", json(&found.seed), json(&expected.seed)),
+            ("dimensions", json(&found.dims), json(&expected.dims)),
             ("candidates", json(&file.candidates), json(&self.settings.candidates.as_slice())),
         ] {
             if found != expected {
-                return Err(PipelineError::Foreign { what, found, expected });
+                return Err(PipelineError::OtherRanges { what, found, expected });
             }
         }
         let encodings = read_encodings(self, &file.encodings);
@@ -118,10 +120,4 @@ pub fn expect_samples(
         }
     }
     Ok(())
-}
-
-/// What ranges depend on.
-fn of_ranges(settings: &artifact::Settings) -> String {
-    let artifact::Settings { target, range, weights, equalize, engine, seed, dims, .. } = settings;
-    json(&(target, range, weights, equalize, engine, seed, dims))
 }
