@@ -163,7 +163,7 @@ fn phase1(args: &Args) -> Result<Timed, Box<dyn Error>> {
 
     let start = Instant::now();
     let engine = network.engine(resources);
-    let encodings = network.calibrate(&*engine, &feed, &Silent)?;
+    let encodings = network.calibrate(&*engine, &feed, None, &Silent)?;
     let calibrate_s = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -173,6 +173,7 @@ fn phase1(args: &Args) -> Result<Timed, Box<dyn Error>> {
         rounded: None,
         engine: &*engine,
         feed: &feed,
+        kept: None,
         resources,
         progress: &Silent,
     };

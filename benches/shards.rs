@@ -90,11 +90,12 @@ impl Timed {
         let engine = network.engine(resources);
         // Ranges do not show in the time.
         let few = data.take(TOGETHER);
-        let encodings = network.calibrate(&*engine, &Feed::new(&few, &inputs), &Silent)?;
+        let encodings = network.calibrate(&*engine, &Feed::new(&few, &inputs), None, &Silent)?;
         let simulator = network.simulator(&encodings, None);
         let measuring = Measuring {
             simulator: &simulator,
             rounded: None,
+            kept: None,
             engine: &*engine,
             feed: &feed,
             resources,

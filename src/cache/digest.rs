@@ -21,6 +21,22 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// From the text of its `Display`.
+    pub fn parse(text: &str) -> Option<Digest> {
+        let mut bytes = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            *byte = (16 * digit(pair[0])? + digit(pair[1])?) as u8;
+        }
+        Some(Digest(bytes))
+    }
+}
+
 /// In hexadecimal.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,6 +92,8 @@ mod tests {
         sorted.dedup();
         assert_eq!(sorted.len(), all.len());
         assert_eq!(Digester::new("a").text("bc").finish(), all[0]);
+        assert_eq!(Digest::parse(&all[0].to_string()), Some(all[0]));
+        assert_eq!(["", &"0".repeat(63), &"g".repeat(64)].map(Digest::parse), [None; 3]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! `mpq eval`: how good a network is, in float and quantized.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use mpq::artifact::{self, Artifact as _, Config, Eval, EvalData};
+use mpq::cache::Digest;
 use mpq::data::{Feed, Labels};
 use mpq::exec::{Changes, Engine};
 use mpq::graph::Graph;
@@ -11,13 +13,14 @@ use mpq::metric::sqnr::Aggregation;
 use mpq::metric::{self, Reference};
 use mpq::onnx::{self, Model};
 use mpq::pipeline::{
-    Applied, Evaluated, Evaluation, Preparation, evaluable, find_outputs, input_specs, outputs_and,
+    Applied, Evaluated, Evaluation, Judged, Preparation, evaluable, find_outputs, input_specs,
+    outputs_and,
 };
 use mpq::quant::Candidate;
 use mpq::report;
 
 use crate::cli::flags::{Defaults, MetricArgs};
-use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::phase1::{MeasureArgs, Samples, kept};
 use crate::cli::scratch::Scratch;
 use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
@@ -111,10 +114,10 @@ impl Args {
         // Before the work: what is wrong with them is said at once.
         let (labels, scratch) = (self.judged.open_labels()?, self.judged.scratch()?);
         let feed = Feed::new(&data, &inputs);
-        let subject = Subject { args: self, feed, labels, scratch, ui };
+        let subject = Subject { args: self, model: &head, dims: &dims, feed, labels, scratch, ui };
         let evaluated = match (&config, self.uniform) {
             (Some(config), _) => subject.with_config(model, config)?,
-            (None, Some(candidate)) => subject.uniform(model, candidate, dims)?,
+            (None, Some(candidate)) => subject.uniform(model, candidate, dims.clone())?,
             (None, None) => subject.float(model)?,
         };
         if !data.defaults().is_empty() {
@@ -135,7 +138,7 @@ impl Args {
 }
 
 /// The sizes that a configuration gives to free dimensions.
-pub(super) fn dims(config: &Config) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
+pub(super) fn dims(config: &Config) -> anyhow::Result<BTreeMap<String, usize>> {
     let dim = |(name, &size): (&str, &u64)| Ok((name.to_owned(), usize::try_from(size)?));
     config.settings.dims.iter().map(dim).collect()
 }
@@ -143,6 +146,8 @@ pub(super) fn dims(config: &Config) -> anyhow::Result<std::collections::BTreeMap
 /// The samples that a network is judged on.
 struct Subject<'a> {
     args: &'a Args,
+    model: &'a artifact::Model,
+    dims: &'a BTreeMap<String, usize>,
     feed: Feed<'a>,
     labels: Option<Labels>,
     scratch: Option<Scratch>,
@@ -153,12 +158,15 @@ impl Subject<'_> {
     fn float(&self, model: Model) -> anyhow::Result<Evaluated> {
         let graph = evaluable(model.graph, &[], Preparation::NONE)?;
         let engine = self.args.measure.run.start_engine(&graph);
-        self.evaluate(&graph, &*engine, None, &[], Aggregation::Pooled)
+        let float = (None, Digest::of("float", &[]));
+        let prepared = (&graph, Preparation::NONE);
+        self.evaluate(prepared, &*engine, float, &[], Aggregation::Pooled)
     }
 
     fn with_config(&self, model: Model, config: &Config) -> anyhow::Result<Evaluated> {
         let outputs = &config.settings.outputs;
-        let graph = evaluable(model.graph, outputs, Preparation::of(&config.settings))?;
+        let preparation = Preparation::of(&config.settings);
+        let graph = evaluable(model.graph, outputs, preparation)?;
         let engine = self.args.measure.run.start_engine(&graph);
         let rounded = self.args.measure.quant.rounding.rounded(&config.model.sha256)?;
         let applied = Applied::new(&graph, config, rounded.as_ref());
@@ -166,14 +174,16 @@ impl Subject<'_> {
             applied.with_context(|| format!("cannot use `{}`", self.args.config_name()))?;
         let earlier = config.settings.sqnr.parse()?;
         let aggregation = self.args.measure.quant.sqnr.unwrap_or(earlier);
-        self.evaluate(&graph, &*engine, Some(&applied.changes()), outputs, aggregation)
+        let changes = applied.changes();
+        let quantized = (Some(&changes), *applied.digest());
+        self.evaluate((&graph, preparation), &*engine, quantized, outputs, aggregation)
     }
 
     fn uniform(
         &self,
         model: Model,
         candidate: Candidate,
-        dims: std::collections::BTreeMap<String, usize>,
+        dims: BTreeMap<String, usize>,
     ) -> anyhow::Result<Evaluated> {
         let args = &self.args.measure;
         let (seed, engine) = (args.data.seed(), args.run.engine());
@@ -185,36 +195,55 @@ impl Subject<'_> {
         let network = samples.network(model, settings, self.args.measure.run.resources())?;
         let (feed, resources) = (samples.feed(), args.run.resources());
         let engine = network.engine(resources);
-        let encodings = network.calibrate(&*engine, &feed, self.ui)?;
-        let rounded = args.round(&network, &encodings, &feed, self.ui)?;
+        let kept = kept(&args.cache, &network, &feed, None, self.ui)?;
+        let kept = kept.as_ref();
+        let encodings = network.calibrate(&*engine, &feed, kept, self.ui)?;
+        let rounded = args.round(&network, &encodings, &feed, kept, self.ui)?;
         let rounded = rounded.as_ref();
         let encodings = network.correct_biases(encodings, rounded, &feed, resources, self.ui)?;
         let simulator = network.simulator(&encodings, rounded);
         let chosen = network.uniform(candidate);
         let outputs = compared.unwrap_or_else(|| network.output_names());
         let changes = simulator.changes(&chosen);
+        let quantized = (Some(&changes), simulator.digest(&chosen));
         let aggregation = args.quant.aggregation();
-        self.evaluate(&network.graph, &*engine, Some(&changes), &outputs, aggregation)
+        let prepared = (&network.graph, network.settings.preparation);
+        self.evaluate(prepared, &*engine, quantized, &outputs, aggregation)
     }
 
     fn evaluate(
         &self,
-        graph: &Graph,
+        (graph, preparation): (&Graph, Preparation),
         engine: &dyn Engine,
-        changes: Option<&Changes<'_>>,
+        (changes, digest): (Option<&Changes<'_>>, Digest),
         outputs: &[String],
         aggregation: Aggregation,
     ) -> anyhow::Result<Evaluated> {
+        let (metrics, labels) = (self.args.judged.metrics(), self.labels.as_ref());
+        let measure = &self.args.measure;
+        let judged = Judged {
+            model: (&self.model.file, &self.model.sha256),
+            graph,
+            preparation,
+            engine: measure.run.engine(),
+            dims: self.dims,
+            feed: &self.feed,
+            metrics: &metrics,
+            labels,
+        };
+        let kept = measure.cache.open(self.ui).map(|cache| judged.kept(cache));
+        let kept = kept.transpose()?.flatten();
         let evaluation = Evaluation {
             graph,
             engine,
             feed: &self.feed,
-            labels: self.labels.as_ref(),
-            metrics: &self.args.judged.metrics(),
+            labels,
+            metrics: &metrics,
             scratch: self.scratch.as_ref().map_or(Path::new(""), Scratch::path),
             changes,
             outputs: &find_outputs(graph, outputs)?,
             aggregation,
+            kept: kept.as_ref().map(|kept| (kept, digest)),
         };
         Ok(evaluation.run(self.ui)?)
     }

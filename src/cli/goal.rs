@@ -11,7 +11,7 @@ use mpq::pipeline::{Preparation, Scorer, evaluable, input_specs};
 use mpq::search::{Goal, PROBES, Probe, QualityGoal, Strategy, expect_probed};
 
 use crate::cli::Ui;
-use crate::cli::flags::{Defaults, MetricArgs};
+use crate::cli::flags::{Defaults, MetricArgs, Subject};
 use crate::cli::phase1::MeasureArgs;
 
 #[derive(Debug, clap::Args)]
@@ -193,8 +193,12 @@ impl QualityArgs {
         let model = onnx::load(&measure.model.model, network.dims)?;
         let inputs = input_specs(&model.graph);
         let data = measure.data.open_whole(&self.val, &inputs, defaults, ui)?;
+        let (file, sha256) = (model.file, model.sha256);
         let graph = evaluable(model.graph, network.compared, network.preparation)?;
-        self.judged.with_scorer(&graph, (&data, &inputs), &measure.run, ui, |s| then(Some(s)))
+        let Validated { dims, preparation, .. } = network;
+        let subject = Subject { model: (&file, &sha256), graph: &graph, preparation, dims };
+        let (data, run, cache) = ((&data, &inputs[..]), &measure.run, &measure.cache);
+        self.judged.with_scorer(subject, data, (run, cache), ui, |s| then(Some(s)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: parse, call the library, print, exit code. A file per subcommand.
 
+mod cache;
 mod check;
 mod compare;
 mod completions;
@@ -11,6 +12,7 @@ mod goal;
 mod heartbeat;
 mod input;
 mod inspect;
+mod interrupt;
 mod log;
 mod man;
 mod merge;
@@ -61,6 +63,7 @@ enum Command {
     Check(check::Args),
     Compare(compare::Args),
     Report(report::Args),
+    Cache(cache::Args),
     Ops(ops::Args),
     Schema(schema::Args),
     Completions(completions::Args),
@@ -89,10 +92,15 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(cli.verbosity);
+    interrupt::watch(&ui);
     let done = error::catch(|| cli.command.run(&ui));
     ui.stop_beating();
+    interrupt::flush();
     match done {
-        Ok(status) => ExitCode::from(status as u8),
+        Ok(status) => {
+            ui.resumed();
+            ExitCode::from(status as u8)
+        }
         Err(error) if error::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             ui.error(&error::text(&error));
@@ -115,6 +123,7 @@ impl Command {
             Command::Check(args) => check::run(args, ui),
             Command::Compare(args) => compare::run(args, ui),
             Command::Report(args) => report::run(args, ui),
+            Command::Cache(args) => cache::run(args, ui),
             Command::Ops(args) => ops::run(args, ui),
             Command::Schema(args) => schema::run(args, ui),
             Command::Completions(args) => completions::run(args, ui),

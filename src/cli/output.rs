@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::cli::Ui;
+use crate::cli::interrupt::Temporary;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
@@ -99,8 +100,9 @@ fn open(path: &Path) -> io::Result<Place> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     // Shows now that the folder takes files; what is killed before it writes leaves nothing behind.
-    create(&temporary)?;
+    let created = Temporary::create(&temporary, create)?;
     fs::remove_file(&temporary)?;
+    drop(created);
     Ok(Place::File { path, temporary })
 }
 
@@ -109,7 +111,7 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = create(temporary)?;
+    let (_temporary, mut file) = Temporary::create(temporary, create)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(temporary, path)

@@ -13,8 +13,10 @@ pub(super) struct Phase {
     name: String,
     total: u64,
     done: u64,
+    /// Of what is done: what was in a cache. It says nothing of the speed.
+    known: u64,
     began: Instant,
-    /// When it was looked at, and what was done then. What a cache has comes before the first look.
+    /// When it was looked at, and what was done then besides what was known.
     looks: VecDeque<(Instant, u64)>,
 }
 
@@ -29,13 +31,31 @@ pub(super) struct Reach {
     pub(super) left_s: Option<f64>,
 }
 
+/// What was in a cache of a phase.
+pub(super) struct Known<'a> {
+    pub(super) name: &'a str,
+    pub(super) known: u64,
+    pub(super) total: u64,
+}
+
 impl Phase {
     pub(super) fn new(name: &str, total: u64, now: Instant) -> Phase {
-        Phase { name: name.to_owned(), total, done: 0, began: now, looks: VecDeque::new() }
+        let (name, looks) = (name.to_owned(), VecDeque::new());
+        Phase { name, total, done: 0, known: 0, began: now, looks }
     }
 
     pub(super) fn advance(&mut self, steps: u64) {
         self.done += steps;
+    }
+
+    /// Steps that were done before.
+    pub(super) fn skip(&mut self, steps: u64) {
+        self.done += steps;
+        self.known += steps;
+    }
+
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { name: &self.name, known: self.known, total: self.total }
     }
 
     /// How far it is, by the speed since the first of the looks that are remembered.
@@ -43,14 +63,14 @@ impl Phase {
         if self.looks.len() == REMEMBERED {
             self.looks.pop_front();
         }
-        self.looks.push_back((now, self.done));
+        self.looks.push_back((now, self.done - self.known));
         self.reach(now)
     }
 
     pub(super) fn reach(&self, now: Instant) -> Reach {
         let earlier = self.looks.iter().find(|(then, _)| *then < now);
         let (then, done_then) = earlier.copied().unwrap_or((self.began, 0));
-        let speed = (self.done - done_then) as f64 / (now - then).as_secs_f64();
+        let speed = (self.done - self.known - done_then) as f64 / (now - then).as_secs_f64();
         let left_s = self.total.saturating_sub(self.done) as f64 / speed;
         Reach {
             phase: self.name.clone(),
@@ -95,9 +115,9 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         let mut phase = Phase::new("Sensitivity", 2000, began);
         assert_eq!(phase.reach(began).text(), "Sensitivity: 0 of 2000 (0 %)");
-        phase.advance(1000);
+        phase.skip(1000);
         phase.advance(50);
-        assert_eq!(phase.look(at(10)).text(), "Sensitivity: 1050 of 2000 (52 %), 9 s left");
+        assert_eq!(phase.look(at(10)).text(), "Sensitivity: 1050 of 2000 (52 %), 3 min left");
         phase.advance(50);
         assert_eq!(phase.look(at(20)).text(), "Sensitivity: 1100 of 2000 (55 %), 3 min left");
         for second in 3..100 {

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mpq::artifact::Ranges;
+use mpq::cache::Digest;
 use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
 use mpq::pipeline::{
-    Head, Measuring, Network, Resources, Settings, Study, expect_samples, input_specs, ranges_file,
+    Head, Kept, Measuring, Network, PipelineError, Resources, Settings, Study, expect_samples,
+    input_specs, ranges_file,
 };
 use mpq::quant::{Effort, Encodings, Rounded};
 use mpq::search::Budget;
 
-use crate::cli::flags::Defaults;
+use crate::cli::flags::{CacheArgs, Defaults};
 use crate::cli::{DataArgs, ModelArgs, QuantArgs, RunArgs, Ui, input};
 
 /// The flags of the commands that measure.
@@ -31,6 +33,32 @@ pub(super) struct MeasureArgs {
 
     #[command(flatten)]
     pub(super) run: RunArgs,
+
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+}
+
+/// What the cache has of a network and its calibration samples.
+pub(super) fn kept(
+    cache: &CacheArgs,
+    network: &Network,
+    feed: &Feed<'_>,
+    ranges: Option<&Ranges>,
+    ui: &Ui,
+) -> Result<Option<Kept>, PipelineError> {
+    let Some(cache) = cache.open(ui) else { return Ok(None) };
+    let listed = |file: &Ranges| {
+        let digests = file.samples.iter().map(|text| Digest::parse(text));
+        digests.collect::<Option<Vec<Digest>>>().filter(|all| all.len() == feed.dataset().len())
+    };
+    // Whoever has a list of them need not read samples that others measure.
+    Ok(Some(match ranges.and_then(listed) {
+        Some(digests) => Kept::new(cache, network, feed, &digests),
+        None => {
+            let digests = feed.dataset().digests().map_err(PipelineError::Data)?;
+            Kept::new(cache, network, feed, digests)
+        }
+    }))
 }
 
 /// What a search has budgets for, and what they are counted by.
@@ -71,7 +99,10 @@ impl MeasureArgs {
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);
         let ranges = source.ranges.map(input::read::<Ranges>).transpose()?;
-        let (encodings, mut head) = match &ranges {
+        let ranges = ranges.as_ref();
+        let kept = kept(&self.cache, &network, &feed, ranges, ui)?;
+        let kept = kept.as_ref();
+        let (encodings, mut head) = match ranges {
             Some(file) => {
                 let cannot_use = || format!("cannot use `{}`", source.ranges_name());
                 let encodings =
@@ -80,18 +111,18 @@ impl MeasureArgs {
             }
             None => {
                 let head = Head::new(&network, &samples.data)?;
-                (network.calibrate(&*engine, &feed, ui)?, head)
+                (network.calibrate(&*engine, &feed, kept, ui)?, head)
             }
         };
-        let rounded = self.round(&network, &encodings, &feed, ui)?;
+        let rounded = self.round(&network, &encodings, &feed, kept, ui)?;
         let rounded = rounded.as_ref();
         head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
         let encodings = network.correct_biases(encodings, rounded, &feed, resources, ui)?;
         let simulator = network.simulator(&encodings, rounded);
         let (network, encodings, samples) = (&network, &encodings, &samples);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
-        let ranges = ranges.as_ref();
+        let measuring =
+            Measuring { simulator, rounded, engine, feed, kept, resources, progress: ui };
         then(Prepared { network, encodings, measuring, samples, ranges }, head)
     }
 
@@ -100,10 +131,12 @@ impl MeasureArgs {
         let (samples, network) = self.network(calib, Priced::default(), ui)?;
         let head = Head::new(&network, &samples.data)?;
         let engine = network.engine(self.run.resources());
-        let encodings = network.calibrate(&*engine, &samples.feed(), ui)?;
-        let digests = samples.data.digests(0..samples.data.len())?;
+        let feed = samples.feed();
+        let kept = kept(&self.cache, &network, &feed, None, ui)?;
+        let encodings = network.calibrate(&*engine, &feed, kept.as_ref(), ui)?;
+        let digests = samples.data.digests()?;
         ui.summary(&samples.text());
-        Ok(ranges_file(&network, &encodings, head, &digests))
+        Ok(ranges_file(&network, &encodings, head, digests))
     }
 
     fn network(
@@ -161,6 +194,7 @@ impl MeasureArgs {
         network: &Network,
         encodings: &Encodings,
         feed: &Feed<'_>,
+        kept: Option<&Kept>,
         ui: &Ui,
     ) -> anyhow::Result<Option<Rounded>> {
         match self.quant.rounding.rounded(&network.sha256)? {
@@ -169,7 +203,8 @@ impl MeasureArgs {
                 Ok(Some(rounded))
             }
             None => {
-                Ok(network.round(encodings, Effort::DEFAULT, feed, self.run.resources(), ui)?)
+                let (effort, resources) = (Effort::DEFAULT, self.run.resources());
+                Ok(network.round(encodings, effort, feed, kept, resources, ui)?)
             }
         }
     }

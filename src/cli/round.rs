@@ -12,7 +12,8 @@ use mpq::shard::Shard;
 
 use crate::cli::flags::{Count, Defaults};
 use crate::cli::heartbeat::Heartbeat;
-use crate::cli::phase1::{MeasureArgs, Samples};
+use crate::cli::interrupt::Temporary;
+use crate::cli::phase1::{MeasureArgs, Samples, kept};
 use crate::cli::{ExitStatus, Ui};
 
 /// Round all weights once per bit-width, for --rounded
@@ -68,7 +69,7 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
 
 impl Args {
     fn round(&self, ui: &Ui) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
-        let MeasureArgs { model, data, quant, run } = &self.measure;
+        let MeasureArgs { model, data, quant, run, cache } = &self.measure;
         let settings =
             quant.round_settings(&self.bits, model.dims(), data.seed(), run.engine(), ui)?;
         let model = model.load()?;
@@ -76,12 +77,15 @@ impl Args {
         let network = samples.network(model, settings, run.resources())?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), run.resources());
-        let encodings = network.calibrate(&*network.engine(resources), &feed, ui)?;
+        let kept = kept(cache, &network, &feed, None, ui)?;
+        let kept = kept.as_ref();
+        let encodings = network.calibrate(&*network.engine(resources), &feed, kept, ui)?;
         let default = Effort::DEFAULT.iterations;
         let iterations = self.iterations.map_or(Ok(default), |count| u32::try_from(count.0));
         let effort = Effort { iterations: iterations.context("--iterations is too large")? };
         let shard = self.shard.unwrap_or(Shard::WHOLE);
-        let rounded = network.round_share(&encodings, (effort, shard), &feed, resources, ui)?;
+        let rounded =
+            network.round_share(&encodings, (effort, shard), &feed, kept, resources, ui)?;
         let rounded =
             rounded.context("rounding is `nearest`, expected one that is worth keeping")?;
         ui.summary(&samples.text());
@@ -116,14 +120,16 @@ impl Folder {
         let name = path.file_name().with_context(cannot_write)?.to_string_lossy();
         let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
         // Shows now that it can be made; what is killed before it writes leaves nothing behind.
-        fs::create_dir(&temporary).with_context(cannot_write)?;
+        let made = Temporary::create(&temporary, |path| fs::create_dir(path));
+        let made = made.with_context(cannot_write)?;
         fs::remove_dir(&temporary).with_context(cannot_write)?;
+        drop(made);
         Ok(Folder { path: path.to_owned(), temporary })
     }
 
     pub(super) fn write(&self, files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
         let write = || {
-            fs::create_dir(&self.temporary)?;
+            let _made = Temporary::create(&self.temporary, |path| fs::create_dir(path))?;
             for (name, bytes) in files {
                 fs::write(self.temporary.join(name), bytes)?;
             }

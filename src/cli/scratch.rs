@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::cli::interrupt::Temporary;
+
 /// A new folder among the system's temporary ones, removed with all that is in it when dropped.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(super) struct Scratch {
+    path: PathBuf,
+    _temporary: Temporary,
+}
 
 impl Scratch {
     pub(super) fn new() -> anyhow::Result<Scratch> {
@@ -16,8 +21,8 @@ impl Scratch {
         let process = std::process::id();
         for attempt in 0_u32.. {
             let path = parent.join(format!("mpq-{process}-{attempt}"));
-            match private().create(&path) {
-                Ok(()) => return Ok(Scratch(path)),
+            match Temporary::create(&path, |path| private().create(path)) {
+                Ok((_temporary, ())) => return Ok(Scratch { path, _temporary }),
                 // Left behind by a process that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -30,14 +35,14 @@ impl Scratch {
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed is left to the system, which empties its temporary folder.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 

@@ -15,7 +15,7 @@ use mpq::{onnx, report};
 
 use crate::cli::flags::Defaults;
 use crate::cli::goal::{QualityArgs, Validated};
-use crate::cli::phase1::{MeasureArgs, Priced, Samples, Source};
+use crate::cli::phase1::{MeasureArgs, Priced, Samples, Source, kept};
 use crate::cli::report as report_file;
 use crate::cli::{ExitStatus, OutputArgs, Ui, input};
 
@@ -346,7 +346,10 @@ impl Args {
         let engine = network.engine(resources);
         let simulator = network.simulator(&encodings, rounded);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let measuring = Measuring { simulator, rounded, engine, feed, resources, progress: ui };
+        let kept = kept(&self.measure.cache, &network, feed, None, ui)?;
+        let kept = kept.as_ref();
+        let measuring =
+            Measuring { simulator, rounded, engine, feed, kept, resources, progress: ui };
         let study = Study::new(&network, &encodings, &sensitivity, Some(measuring))?;
         let study = study.ranked(read_scores(&network, &file));
         let (compared, dims) = (&file.settings.outputs[..], &network.settings.dims);

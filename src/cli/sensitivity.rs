@@ -8,7 +8,7 @@ use mpq::pipeline::{Head, Scorer, Study, evaluable, input_specs, sensitivity_fil
 use mpq::report;
 use mpq::shard::Shard;
 
-use crate::cli::flags::{Defaults, MetricArgs, metric_name};
+use crate::cli::flags::{Defaults, MetricArgs, Subject, metric_name};
 use crate::cli::heartbeat::Heartbeat;
 use crate::cli::phase1::{MeasureArgs, Prepared, Priced, Source};
 use crate::cli::{ExitStatus, OutputArgs, Ui};
@@ -117,12 +117,16 @@ impl Args {
     fn ranked(&self, metric: &str, ui: &Ui) -> anyhow::Result<artifact::Sensitivity> {
         let judged = MetricArgs::one(metric.to_owned(), self.labels.clone());
         judged.check()?;
-        let MeasureArgs { model, data, quant, run } = &self.measure;
+        let MeasureArgs { model, data, quant, run, cache } = &self.measure;
+        let dims = model.dims();
         let model = model.load()?;
         let inputs = input_specs(&model.graph);
         let data = data.open(&self.calib, &inputs, Defaults::CALIBRATION, ui)?;
-        let graph = evaluable(model.graph, quant.outputs(), quant.preparation())?;
-        judged.with_scorer(&graph, (&data, &inputs), run, ui, |scorer| {
+        let (file, sha256) = (model.file, model.sha256);
+        let preparation = quant.preparation();
+        let graph = evaluable(model.graph, quant.outputs(), preparation)?;
+        let subject = Subject { model: (&file, &sha256), graph: &graph, preparation, dims: &dims };
+        judged.with_scorer(subject, (&data, &inputs), (run, cache), ui, |scorer| {
             let (_, float) = scorer.float().iter().next().context("a metric has a value")?;
             float
                 .with_context(|| format!("metric `{metric}` has no value for the float network"))?;

@@ -11,7 +11,7 @@ use mpq::progress::Progress;
 
 use crate::cli::heartbeat::Heartbeat;
 use crate::cli::log;
-use crate::cli::phase::Phase;
+use crate::cli::phase::{Known, Phase, Reach};
 use crate::cli::ticker::Ticker;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -38,11 +38,12 @@ impl Verbosity {
     pub(super) const QUIET: Verbosity = Verbosity { quiet: true, verbose: false, json_log: false };
 }
 
-/// Prints, and shows progress; usable from any thread.
+/// Prints, and shows progress; usable from any thread. Clones are the same one.
+#[derive(Clone)]
 pub(super) struct Ui {
     shared: Arc<Shared>,
     /// Runs from the first phase on.
-    ticker: Mutex<Option<Ticker>>,
+    ticker: Arc<Mutex<Option<Ticker>>>,
 }
 
 struct Shared {
@@ -58,6 +59,10 @@ struct State {
     phase: Option<Phase>,
     heartbeat: Option<Heartbeat>,
     warned: BTreeSet<String>,
+    last_phase: Option<String>,
+    /// Steps of all phases that are over, and of these those that were known before.
+    total: u64,
+    known: u64,
 }
 
 const RED: &str = "\x1b[1;31m";
@@ -76,7 +81,7 @@ impl Ui {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colors = is_terminal && !no_color && !verbosity.json_log;
         let shared = Shared { verbosity, is_terminal, colors, state: Mutex::default() };
-        Ui { shared: Arc::new(shared), ticker: Mutex::default() }
+        Ui { shared: Arc::new(shared), ticker: Arc::default() }
     }
 
     /// Results, as they are.
@@ -138,6 +143,29 @@ impl Ui {
         if let Some(heartbeat) = self.shared.state().heartbeat.take() {
             heartbeat.remove();
         }
+    }
+
+    /// How much was known before it was to be measured.
+    pub(super) fn resumed(&self) {
+        let (known, total) = {
+            let state = self.shared.state();
+            (state.known, state.total)
+        };
+        if 0 < known {
+            self.summary(&format!("resumed: {known} of {total} steps were in the cache"));
+        }
+    }
+
+    /// Where it was when the process was told to end.
+    pub(super) fn stopped(&self, word: &str, can_go_on: bool) {
+        let place = self.shared.place();
+        self.finish();
+        self.stop_beating();
+        let cure = match can_go_on {
+            true => "; run the same command again to go on from there",
+            false => "",
+        };
+        self.shared.tell(word, &format!("{word}{place}{cure}"));
     }
 
     fn tick(&self) {
@@ -204,6 +232,19 @@ impl Shared {
         }
     }
 
+    /// In which phase it is, or after which.
+    fn place(&self) -> String {
+        let state = self.state();
+        match (&state.phase, &state.last_phase) {
+            (Some(phase), _) => {
+                let Reach { phase, done, total, .. } = phase.reach(Instant::now());
+                format!(" in {phase} at {done} of {total}")
+            }
+            (None, Some(name)) => format!(" after {name}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// How far the phase is, where that is told as JSON.
     fn log_phase(&self) {
         let phase = |state: &State| state.phase.as_ref().map(|phase| phase.reach(Instant::now()));
@@ -247,12 +288,32 @@ impl Progress for Ui {
         }
     }
 
+    fn skip(&self, steps: u64) {
+        let mut state = self.shared.state();
+        if let Some(phase) = &mut state.phase {
+            phase.skip(steps);
+        }
+        if let Some(bar) = &state.bar {
+            bar.inc(steps);
+            // What took no time says nothing of what is left.
+            bar.reset_eta();
+        }
+    }
+
     fn finish(&self) {
         self.shared.log_phase();
         let mut state = self.shared.state();
-        state.phase = None;
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
+        }
+        let Some(phase) = state.phase.take() else { return };
+        let Known { name, known, total } = phase.known();
+        state.total += total;
+        state.known += known;
+        state.last_phase = Some(name.to_owned());
+        drop(state);
+        if 0 < known {
+            self.detail(format_args!("{name}: {known} of {total} steps were in the cache"));
         }
     }
 

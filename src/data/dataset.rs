@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -43,6 +43,8 @@ pub struct Dataset {
     /// In the order of the network's inputs.
     columns: Arc<Vec<Box<dyn Column>>>,
     chosen: Arc<Vec<usize>>,
+    /// Of the chosen ones, once they are asked for.
+    digests: Arc<OnceLock<Vec<Digest>>>,
     defaults: Arc<Vec<String>>,
     bad: Arc<Vec<BadSample>>,
 }
@@ -66,6 +68,7 @@ impl Dataset {
         let mut dataset = Dataset {
             chosen: Arc::new((0..columns.first().map_or(0, |column| column.len())).collect()),
             columns: Arc::new(columns),
+            digests: Arc::default(),
             defaults: Arc::new(defaults),
             bad: Arc::new(Vec::new()),
         };
@@ -109,7 +112,8 @@ impl Dataset {
             return self.clone();
         }
         let at = |i: usize| self.chosen[(i as u128 * len as u128 / n as u128) as usize];
-        Dataset { chosen: Arc::new((0..n).map(at).collect()), ..self.clone() }
+        let chosen = Arc::new((0..n).map(at).collect());
+        Dataset { chosen, digests: Arc::default(), ..self.clone() }
     }
 
     pub fn len(&self) -> usize {
@@ -151,12 +155,25 @@ impl Dataset {
     /// folder they lie in does not.
     pub fn sha256(&self) -> Result<String, DataError> {
         let mut all = Sha256::new();
-        self.digests(0..self.len())?.iter().for_each(|digest| all.update(digest.0));
+        self.digests()?.iter().for_each(|digest| all.update(digest.0));
         Ok(Digest(all.finalize().into()).to_string())
     }
 
-    /// Of names and contents of some samples each, as [`Dataset::sha256`] has them.
-    pub fn digests(&self, samples: Range<usize>) -> Result<Vec<Digest>, DataError> {
+    /// The same of every sample. Samples are read once for it, whoever asks.
+    pub fn digests(&self) -> Result<&[Digest], DataError> {
+        if self.digests.get().is_none() {
+            let digests = self.digests_of(0..self.len())?;
+            // Another thread may have been there first, with the same.
+            let _ = self.digests.set(digests);
+        }
+        Ok(self.digests.get().expect("it was just set"))
+    }
+
+    /// The same of some samples, without a look at the others.
+    pub fn digests_of(&self, samples: Range<usize>) -> Result<Vec<Digest>, DataError> {
+        if let Some(all) = self.digests.get() {
+            return Ok(all[samples].to_vec());
+        }
         self.chosen[samples].par_iter().map(|&index| self.sample_digest(index)).collect()
     }
 

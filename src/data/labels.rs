@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::cache::{Digest, Digester};
 use crate::data::folder::{self, Entry, Files};
 use crate::data::label_numbers::{self, Numbers};
 use crate::data::stored::StoredArray;
@@ -20,6 +21,21 @@ pub enum Label {
     Mask(Mask),
     /// A whole output.
     Target(Target),
+}
+
+impl Label {
+    /// Over all of it.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Label::Class(class) => Digester::new("class").number(*class as u64).finish(),
+            Label::Real(real) => Digester::new("real").number(real.to_bits()).finish(),
+            Label::Mask(Mask { size, classes }) => {
+                let digester = Digester::new("mask").bytes(classes);
+                size.iter().fold(digester, |d, &size| d.number(size as u64)).finish()
+            }
+            Label::Target(target) => target.digest(),
+        }
+    }
 }
 
 /// What a metric compares with.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use crate::cache::{Digest, Digester};
 use crate::data::DataError;
+use crate::data::bytes::encode;
 use crate::data::stored::StoredArray;
 use crate::pixels::{Pixels, decode, jpeg};
 use crate::tensor::Tensor;
@@ -38,6 +40,20 @@ impl Target {
         let image = decode(&bytes);
         let image = image.map_err(|source| DataError::Image { path: path.to_owned(), source })?;
         Ok(Target(Content::Image(image)))
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        let digester = Digester::new("target");
+        let digester = match &self.0 {
+            Content::Image(Pixels { size, channels, values }) => {
+                let digester = digester.number(*channels as u64).bytes(values);
+                size.iter().fold(digester, |d, &size| d.number(size as u64))
+            }
+            Content::Array(tensor) => {
+                digester.text(&tensor.ty().to_string()).bytes(&encode(tensor))
+            }
+        };
+        digester.finish()
     }
 
     /// The values in the order of an output of this shape, `None` if they are of another.

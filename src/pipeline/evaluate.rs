@@ -7,12 +7,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::artifact::{self, Config};
+use crate::cache::{Digest, Digester, Drawer};
 use crate::data::{Feed, Labels};
 use crate::exec::{Changes, Engine, Keep, Prepared, Values};
 use crate::graph::{Graph, ValueId};
 use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference};
 use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
+use crate::pipeline::kept::{pack_values, unpack_values};
 use crate::pipeline::{PipelineError, artifacts};
 use crate::progress::Progress;
 use crate::quant::{FakeQuantize, Rounded, Rounding};
@@ -24,6 +26,7 @@ use crate::tensor::{DType, Tensor};
 pub struct Applied {
     constants: BTreeMap<ValueId, Arc<Prepared>>,
     hooks: BTreeMap<ValueId, FakeQuantize>,
+    digest: Digest,
 }
 
 impl Applied {
@@ -51,13 +54,15 @@ impl Applied {
             let id = graph.find_value(name);
             id.ok_or_else(|| PipelineError::UnknownTensor { name: name.to_owned() })
         };
-        let mut applied = Applied { constants: BTreeMap::new(), hooks: BTreeMap::new() };
+        let (mut constants, mut hooks) = (BTreeMap::new(), BTreeMap::new());
+        let mut digester = Digester::new("applied");
         for (name, file) in encodings.activations.iter() {
             let encoding = artifacts::read_activation(file);
             if !encoding.fits(&[]) {
                 return Err(PipelineError::EncodingDoesNotFit { name: name.to_owned() });
             }
-            applied.hooks.insert(find(name)?, FakeQuantize::new(encoding));
+            digester = digester.text(name).digest(&encoding.digest());
+            hooks.insert(find(name)?, FakeQuantize::new(encoding));
         }
         for (name, file) in encodings.weights.iter() {
             let id = find(name)?;
@@ -68,9 +73,13 @@ impl Applied {
                     constant.ty().dtype == DType::F32 && encoding.fits(&constant.ty().shape)
                 })
                 .ok_or_else(|| PipelineError::EncodingDoesNotFit { name: name.to_owned() })?;
+            digester = digester.text("constant").text(name).digest(&encoding.digest());
             let shape = &constant.ty().shape;
             let tensor = match rounded.and_then(|set| set.get(name, encoding.bits)) {
-                Some(weight) if weight.fits(shape, &encoding) => weight.tensor(shape),
+                Some(weight) if weight.fits(shape, &encoding) => {
+                    digester = digester.digest(&weight.digest());
+                    weight.tensor(shape)
+                }
                 Some(_) => {
                     return Err(PipelineError::OtherScales {
                         name: name.to_owned(),
@@ -83,14 +92,21 @@ impl Applied {
                     tensor
                 }
             };
-            applied.constants.insert(id, Arc::new(Prepared::new(tensor)));
+            constants.insert(id, Arc::new(Prepared::new(tensor)));
         }
         for (name, elements) in encodings.biases.iter() {
             let id = find(name)?;
             let bias = artifacts::read_bias(graph, id, elements)?;
-            applied.constants.insert(id, Arc::new(Prepared::new(bias)));
+            let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
+            digester = digester.text("bias").text(name).bytes(&bytes);
+            constants.insert(id, Arc::new(Prepared::new(bias)));
         }
-        Ok(applied)
+        Ok(Applied { constants, hooks, digest: digester.finish() })
+    }
+
+    /// Over the values that are rounded, and all that they are rounded by.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     pub fn changes(&self) -> Changes<'_> {
@@ -143,6 +159,8 @@ pub struct Evaluation<'a> {
     /// The float outputs whose SQNR counts.
     pub outputs: &'a [ValueId],
     pub aggregation: Aggregation,
+    /// What earlier runs came to, see [`Judged`](crate::pipeline::Judged), and the digest of `changes`.
+    pub kept: Option<(&'a Drawer, Digest)>,
 }
 
 /// Values by name of the float and the quantized network.
@@ -154,7 +172,37 @@ pub struct Evaluated {
 }
 
 impl Evaluation<'_> {
+    /// What an earlier run came to, or a new one does.
     pub fn run(&self, progress: &dyn Progress) -> Result<Evaluated, PipelineError> {
+        let Some((kept, _)) = self.kept else { return self.run_anew(progress) };
+        let names = [self.digest("float"), self.digest("quantized")];
+        let [float, quantized] = names.map(|name| unpack_values(kept.get(&name)?));
+        if let Some(float) = float
+            && self.changes.is_some() == quantized.is_some()
+        {
+            progress.begin("Evaluation", self.feed.len() as u64);
+            progress.skip(self.feed.len() as u64);
+            progress.finish();
+            let samples = self.feed.dataset().len() as u64;
+            return Ok(Evaluated { samples, float, quantized });
+        }
+        let evaluated = self.run_anew(progress)?;
+        kept.put(&names[0], &pack_values(&evaluated.float));
+        if let Some(quantized) = &evaluated.quantized {
+            kept.put(&names[1], &pack_values(quantized));
+        }
+        Ok(evaluated)
+    }
+
+    /// Of one network's values.
+    fn digest(&self, network: &str) -> Digest {
+        let digester = Digester::new(network).text(&self.aggregation.to_string());
+        let names = self.outputs.iter().map(|&id| self.graph.value_name(id));
+        let digester = names.fold(digester, Digester::text);
+        self.kept.iter().fold(digester, |digester, (_, of)| digester.digest(of)).finish()
+    }
+
+    fn run_anew(&self, progress: &dyn Progress) -> Result<Evaluated, PipelineError> {
         let judge = |network| Judge::new(network, self.metrics, self.scratch);
         let mut judges = [judge("float")?, judge("quantized")?];
         let mut signal = vec![Vec::new(); self.outputs.len()];

@@ -10,6 +10,7 @@ mod exam;
 mod fit;
 mod inspect;
 mod judge;
+mod kept;
 mod merge;
 mod network;
 mod outcome;
@@ -35,6 +36,7 @@ pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
     Reason,
 };
+pub use kept::{Judged, Kept};
 pub use merge::{Gap, Merge, MergeError};
 pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,

@@ -112,7 +112,7 @@ pub fn expect_samples(
     data: &Dataset,
     read: Range<usize>,
 ) -> Result<(), PipelineError> {
-    for (sample, found) in read.clone().zip(data.digests(read).map_err(PipelineError::Data)?) {
+    for (sample, found) in read.clone().zip(data.digests_of(read).map_err(PipelineError::Data)?) {
         let (found, expected) = (found.to_string(), file.samples.get(sample));
         if expected.is_none_or(|expected| *expected != found) {
             let (sample, expected) = (data.name(sample), expected.cloned().unwrap_or_default());

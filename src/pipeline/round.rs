@@ -1,7 +1,7 @@
 //! Rounds the weights of a network by a method that looks at what layers see, and corrects biases for it.
 
 use crate::data::Feed;
-use crate::pipeline::{Network, PipelineError, Resources};
+use crate::pipeline::{Kept, Network, PipelineError, Resources};
 use crate::progress::Progress;
 use crate::quant::{Correcting, Corrections, Effort, Encodings, Fit, Fitting, Rounded, fit};
 use crate::shard::Shard;
@@ -16,10 +16,11 @@ impl Network {
         encodings: &Encodings,
         effort: Effort,
         feed: &Feed<'_>,
+        kept: Option<&Kept>,
         resources: Resources,
         progress: &dyn Progress,
     ) -> Result<Option<Rounded>, PipelineError> {
-        self.round_share(encodings, (effort, Shard::WHOLE), feed, resources, progress)
+        self.round_share(encodings, (effort, Shard::WHOLE), feed, kept, resources, progress)
     }
 
     /// The same for the weights of a shard.
@@ -28,6 +29,7 @@ impl Network {
         encodings: &Encodings,
         (effort, shard): (Effort, Shard),
         feed: &Feed<'_>,
+        kept: Option<&Kept>,
         resources: Resources,
         progress: &dyn Progress,
     ) -> Result<Option<Rounded>, PipelineError> {
@@ -36,8 +38,10 @@ impl Network {
             return Ok(None);
         }
         let Network { graph, types, placement, .. } = self;
-        let fitting = Fit::new(Fitting { graph, types, placement, encodings, method, effort });
-        let fitting = fitting.share(feed.len(), shard);
+        let kept = kept.map(|kept| kept.rounding(effort));
+        let kept = kept.as_ref();
+        let fitting = Fitting { graph, types, placement, encodings, method, effort, kept };
+        let fitting = Fit::new(fitting).share(feed.len(), shard);
         let room = self.bytes_beside_passes(resources)?;
         let room = room.saturating_sub(rayon::current_num_threads() * PATCHES_BYTES);
         let kind = self.settings.engine;

@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::artifact::{Encodings, Ordered};
+use crate::cache::{Digest, Drawer};
 use crate::data::{Feed, Labels};
 use crate::exec::{Changes, Engine, Keep, Values};
 use crate::graph::Graph;
 use crate::metric::{self, Reference};
 use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
+use crate::pipeline::kept::{pack_values, unpack_values};
 use crate::pipeline::{Applied, PipelineError};
-use crate::progress::Progress;
+use crate::progress::{Progress, Silent};
 use crate::quant::Rounded;
 use crate::sensitivity::MeasureError;
 
@@ -35,16 +38,21 @@ pub struct Validation<'a> {
     /// The most that the float network's outputs may take where metrics compare with them; beyond
     /// it they are computed again.
     pub memory_bytes: usize,
+    /// What earlier runs came to, see [`Judged`](crate::pipeline::Judged).
+    pub kept: Option<&'a Drawer>,
     pub progress: &'a dyn Progress,
 }
+
+/// By pass; `None` where there was no room.
+type Outputs = Vec<Option<Values>>;
 
 /// Scores configurations; the float network was scored when it was made.
 pub struct Scorer<'a> {
     validation: Validation<'a>,
     float: Ordered<Option<f64>>,
     compares: bool,
-    /// By pass: the float network's outputs, where a metric compares with them and there is room.
-    kept: Vec<Option<Values>>,
+    /// Of the float network, where a metric compares with them; none of them before they are needed.
+    outputs: OnceLock<Outputs>,
     n_scored: AtomicUsize,
 }
 
@@ -59,24 +67,47 @@ impl<'a> Scorer<'a> {
             validation,
             float: Ordered::new(),
             compares,
-            kept: Vec::new(),
+            outputs: OnceLock::new(),
             n_scored: AtomicUsize::new(0),
         };
+        let Validation { feed, kept, progress, .. } = validation;
+        let name = Digest::of("float", &[]);
+        progress.begin("Metrics", feed.len() as u64);
+        match kept.and_then(|kept| unpack_values(kept.get(&name)?)) {
+            Some(float) => {
+                scorer.float = float;
+                progress.skip(feed.len() as u64);
+            }
+            None => {
+                let (float, outputs) = scorer.score_float(progress)?;
+                if let Some(kept) = kept {
+                    kept.put(&name, &pack_values(&float));
+                }
+                scorer.float = float;
+                scorer.outputs = outputs.into();
+            }
+        }
+        progress.finish();
+        Ok(scorer)
+    }
+
+    /// What the float network has, and what it put out where that is needed.
+    fn score_float(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<(Ordered<Option<f64>>, Outputs), PipelineError> {
+        let Validation { graph, metrics, scratch, mut memory_bytes, .. } = self.validation;
         let mut kept = Vec::new();
-        let mut room = validation.memory_bytes;
         let mut keep = |values: Values| {
-            let outputs = validation.graph.outputs().iter().filter_map(|&id| values.get(id));
+            let outputs = graph.outputs().iter().filter_map(|&id| values.get(id));
             let needed: usize = outputs.map(|tensor| tensor.ty().size_bytes()).sum();
-            let fits = compares && needed <= room;
-            room -= if fits { needed } else { 0 };
+            let fits = self.compares && needed <= memory_bytes;
+            memory_bytes -= if fits { needed } else { 0 };
             kept.push(fits.then_some(values));
         };
-        let judge = Judge::new("float", validation.metrics, validation.scratch)?;
-        validation.progress.begin("Metrics", validation.feed.len() as u64);
-        scorer.float = scorer.judge(judge, &Changes::default(), &mut keep)?;
-        validation.progress.finish();
-        scorer.kept = kept;
-        Ok(scorer)
+        let judge = Judge::new("float", metrics, scratch)?;
+        let float = self.judge(judge, &Changes::default(), progress, &mut keep)?;
+        Ok((float, kept))
     }
 
     /// What the float network has, by metric.
@@ -112,17 +143,45 @@ impl<'a> Scorer<'a> {
         encodings: &Encodings,
         rounded: Option<&Rounded>,
     ) -> Result<Vec<(String, f64)>, PipelineError> {
-        let Validation { graph, metrics, scratch, .. } = self.validation;
+        let Validation { graph, feed, kept, progress, .. } = self.validation;
         let applied = Applied::of(graph, encodings, rounded)?;
+        let values = match kept.and_then(|kept| unpack_values(kept.get(applied.digest())?)) {
+            Some(values) => {
+                progress.skip(feed.len() as u64);
+                values
+            }
+            None => {
+                let values = self.score_new(&applied.changes())?;
+                if let Some(kept) = kept {
+                    kept.put(applied.digest(), &pack_values(&values));
+                }
+                values
+            }
+        };
+        Ok(values.iter().filter_map(|(name, &value)| Some((name.to_owned(), value?))).collect())
+    }
+
+    fn score_new(&self, changes: &Changes<'_>) -> Result<Ordered<Option<f64>>, PipelineError> {
+        let Validation { metrics, scratch, progress, .. } = self.validation;
+        if self.compares && self.outputs.get().is_none() {
+            let (_, outputs) = self.score_float(&Silent)?;
+            // Configurations are scored one after the other.
+            let _ = self.outputs.set(outputs);
+        }
         let folder = scratch.join(self.n_scored.fetch_add(1, Ordering::Relaxed).to_string());
         let judge = Judge::new("quantized", metrics, &folder)?;
-        let values = self.judge(judge, &applied.changes(), &mut |_| {})?;
+        let values = self.judge(judge, changes, progress, &mut |_| {})?;
         if folder.exists() {
             // Outputs may be large, and there may be many configurations; what stays behind is
             // removed with the folder around it.
             let _ = fs::remove_dir_all(&folder);
         }
-        Ok(values.iter().filter_map(|(name, &value)| Some((name.to_owned(), value?))).collect())
+        Ok(values)
+    }
+
+    /// The float network's outputs of a pass: `Some(None)` where they are to be computed again.
+    fn float_outputs(&self, pass: usize) -> Option<Option<&Values>> {
+        self.outputs.get()?.get(pass).map(Option::as_ref)
     }
 
     /// Runs all samples past a judge; `then` gets what every pass put out.
@@ -130,17 +189,19 @@ impl<'a> Scorer<'a> {
         &self,
         mut judge: Judge,
         changes: &Changes<'_>,
+        progress: &dyn Progress,
         then: &mut dyn FnMut(Values),
     ) -> Result<Ordered<Option<f64>>, PipelineError> {
         let Validation { graph, feed, labels, .. } = self.validation;
         let exam = Exam { graph, feed, labels };
         let passes: Vec<usize> = (0..feed.len()).collect();
         for block in passes.chunks(4 * rayon::current_num_threads()) {
+            let run = |&pass: &usize| self.pass(pass, changes, progress);
             let runs: Vec<(Values, Option<Values>)> =
-                block.par_iter().map(|&pass| self.pass(pass, changes)).collect::<Result<_, _>>()?;
+                block.par_iter().map(run).collect::<Result<_, _>>()?;
             for (&pass, (values, again)) in block.iter().zip(runs) {
                 // What the float network puts out is its own reference.
-                let float = again.as_ref().or(self.kept.get(pass).and_then(Option::as_ref));
+                let float = again.as_ref().or(self.float_outputs(pass).flatten());
                 for (slot, index) in feed.samples(pass).enumerate() {
                     let outputs = exam.outputs(&values, slot);
                     let float = float.map(|float| exam.outputs(float, slot));
@@ -159,8 +220,9 @@ impl<'a> Scorer<'a> {
         &self,
         pass: usize,
         changes: &Changes<'_>,
+        progress: &dyn Progress,
     ) -> Result<(Values, Option<Values>), PipelineError> {
-        let Validation { engine, feed, progress, .. } = self.validation;
+        let Validation { engine, feed, .. } = self.validation;
         let inputs = feed.inputs(pass).map_err(PipelineError::Data)?;
         let run = |changes: &Changes<'_>| {
             let values = engine.run(&inputs, changes, Keep::Outputs);
@@ -169,7 +231,7 @@ impl<'a> Scorer<'a> {
             })
         };
         let values = run(changes)?;
-        let is_missing = self.compares && matches!(self.kept.get(pass), Some(None));
+        let is_missing = self.compares && matches!(self.float_outputs(pass), Some(None));
         let float = is_missing.then(|| run(&Changes::default())).transpose()?;
         progress.advance(1);
         Ok((values, float))

@@ -7,7 +7,7 @@ use crate::cost::{Cost, CostModel, Latency, uniform, unrestricted};
 use crate::data::Feed;
 use crate::exec::Engine;
 use crate::graph::ValueId;
-use crate::pipeline::{Network, PipelineError, Resources, Scorer, artifacts};
+use crate::pipeline::{Kept, Network, PipelineError, Resources, Scorer, artifacts};
 use crate::progress::Progress;
 use crate::quant::{
     Calibration, Candidate, Encodings, Group, Rounded, Simulator, calibrate, node_macs,
@@ -15,7 +15,7 @@ use crate::quant::{
 use crate::search::{
     Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
 };
-use crate::sensitivity::{Floats, Measurer, Plan, Powers, Sensitivity, Setup};
+use crate::sensitivity::{Floats, Ledger, Measurer, Plan, Powers, Sensitivity, Setup};
 
 /// What Phase 1 came to, with what Phase 2 needs.
 pub struct Study<'a> {
@@ -40,6 +40,8 @@ pub struct Measuring<'a> {
     pub rounded: Option<&'a Rounded>,
     pub engine: &'a dyn Engine,
     pub feed: &'a Feed<'a>,
+    /// What earlier runs measured, and where it is kept.
+    pub kept: Option<&'a Kept>,
     pub resources: Resources,
     pub progress: &'a dyn Progress,
 }
@@ -56,8 +58,15 @@ impl Network {
         &self,
         engine: &dyn Engine,
         feed: &Feed<'_>,
+        kept: Option<&Kept>,
         progress: &dyn Progress,
     ) -> Result<Encodings, PipelineError> {
+        if let Some(encodings) = kept.and_then(|kept| kept.encodings(self)) {
+            progress.begin("Calibration", feed.len() as u64);
+            progress.skip(feed.len() as u64);
+            progress.finish();
+            return Ok(encodings);
+        }
         let calibration = Calibration {
             graph: &self.graph,
             placement: &self.placement,
@@ -65,7 +74,12 @@ impl Network {
             target: &self.settings.target,
             methods: self.settings.ranges,
         };
-        calibrate(&calibration, engine, feed, progress).map_err(PipelineError::Calibration)
+        let encodings = calibrate(&calibration, engine, feed, progress);
+        let encodings = encodings.map_err(PipelineError::Calibration)?;
+        if let Some(kept) = kept {
+            kept.keep_encodings(&encodings);
+        }
+        Ok(encodings)
     }
 
     /// Weights are rounded to nearest where `rounded` has none.
@@ -123,7 +137,7 @@ impl Network {
             cone_macs: self.cone_macs(),
             float_macs: self.graph.nodes().map(|(_, node)| node_macs(&self.types, node)).sum(),
             floats: None,
-            ledger: None,
+            ledger: measuring.kept.map(|kept| kept as &dyn Ledger),
         })
     }
 

@@ -10,6 +10,7 @@ mod encoding;
 mod equalize;
 mod group;
 mod histogram;
+mod packed;
 mod pattern;
 mod pin;
 mod placement;

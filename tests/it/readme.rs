@@ -105,6 +105,7 @@ mod deployment {
         let ran = Command::new(program)
             .args(args)
             .env("PATH", format!("{bin}:{path}"))
+            .env("MPQ_CACHE", "")
             .current_dir(sandbox.path(""))
             .stdin(Stdio::null())
             .output()

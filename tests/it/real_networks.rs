@@ -296,6 +296,7 @@ fn memory_does_not_grow_with_samples() {
 fn peak_kib(args: &[&str]) -> u64 {
     use std::process::{Command, Stdio};
     let mut mpq = Command::new(env!("CARGO_BIN_EXE_mpq"));
+    mpq.env("MPQ_CACHE", "");
     let mut mpq = mpq.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", mpq.id());
     let mut peak = 0;

@@ -55,6 +55,7 @@ impl Sandbox {
         let output = Command::new(env!("CARGO_BIN_EXE_mpq"))
             .args(args.iter().map(|arg| arg.replace("TMP", root)))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("MPQ_CACHE", "")
             .stdin(stdin)
             .output()
             .unwrap();
@@ -101,10 +102,15 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// Decibels without their digits, which differ between machines in the last place.
 pub(crate) fn without_decibels(text: &str) -> String {
+    without(text, "dB")
+}
+
+/// Numbers of a unit without their digits.
+pub(crate) fn without(text: &str, unit: &str) -> String {
     let words = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
-        let is_db = |at: usize| words.get(at + 1) == Some(&"dB");
-        let mask = |(at, word): (usize, &&str)| match is_db(at) {
+        let has_unit = |at: usize| words.get(at + 1) == Some(&unit);
+        let mask = |(at, word): (usize, &&str)| match has_unit(at) {
             true => "*".repeat(word.len()),
             false => (*word).to_owned(),
         };

@@ -8,6 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# What is tested and timed is measured, not remembered.
+os.environ["MPQ_CACHE"] = ""
+
 
 class Refused(Exception):
     """mpq ended with something other than 0."""

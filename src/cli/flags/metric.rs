@@ -1,13 +1,15 @@
 //! What networks are judged by: metrics, and the labels that they compare with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use mpq::data::{Dataset, Feed, InputSpec, LabelKind, Labels};
 use mpq::graph::Graph;
 use mpq::metric::{self, MetricError, Reference};
-use mpq::pipeline::{Scorer, Validation};
+use mpq::pipeline::{Judged, Preparation, Scorer, Validation};
 
+use crate::cli::flags::CacheArgs;
 use crate::cli::scratch::Scratch;
 use crate::cli::{RunArgs, Ui};
 
@@ -33,6 +35,17 @@ pub(in crate::cli) struct MetricArgs {
     /// matthews=0.5 and agreement=0.5 set that threshold.
     #[arg(long = "metric", value_name = "NAME", value_parser = metric_name)]
     metrics: Vec<String>,
+}
+
+/// The model that is judged.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct Subject<'a> {
+    /// File and SHA-256.
+    pub(in crate::cli) model: (&'a str, &'a str),
+    pub(in crate::cli) graph: &'a Graph,
+    /// What was done to it.
+    pub(in crate::cli) preparation: Preparation,
+    pub(in crate::cli) dims: &'a BTreeMap<String, usize>,
 }
 
 pub(in crate::cli) fn metric_name(text: &str) -> Result<String, MetricError> {
@@ -111,25 +124,39 @@ impl MetricArgs {
     /// Scores the float network, then does the rest.
     pub(in crate::cli) fn with_scorer<T>(
         &self,
-        graph: &Graph,
+        subject: Subject<'_>,
         (data, inputs): (&Dataset, &[InputSpec]),
-        run: &RunArgs,
+        (run, cache): (&RunArgs, &CacheArgs),
         ui: &Ui,
         then: impl FnOnce(&Scorer<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let (labels, scratch) = (self.open_labels()?, self.scratch()?);
+        let Subject { model, graph, preparation, dims } = subject;
         let engine = run.start_engine(graph);
         let memory_bytes = run.resources().memory_bytes / 8;
         data.hold(memory_bytes);
         let (feed, metrics) = (Feed::new(data, inputs), self.metrics());
+        let (labels, feed) = (labels.as_ref(), &feed);
+        let judged = Judged {
+            model,
+            graph,
+            preparation,
+            engine: run.engine(),
+            dims,
+            feed,
+            metrics: &metrics,
+            labels,
+        };
+        let kept = cache.open(ui).map(|cache| judged.kept(cache)).transpose()?.flatten();
         let scorer = Scorer::new(Validation {
             graph,
             engine: &*engine,
-            feed: &feed,
-            labels: labels.as_ref(),
+            feed,
+            labels,
             metrics: &metrics,
             scratch: scratch.as_ref().map_or(Path::new(""), Scratch::path),
             memory_bytes,
+            kept: kept.as_ref(),
             progress: ui,
         })?;
         then(&scorer)

@@ -1,5 +1,6 @@
 //! Groups of flags that several commands share.
 
+mod cache;
 mod data;
 mod metric;
 mod model;
@@ -7,8 +8,9 @@ mod quant;
 mod rounding;
 mod run;
 
+pub(super) use cache::{CacheArgs, FolderArgs};
 pub(super) use data::{DataArgs, Defaults};
-pub(super) use metric::{MetricArgs, metric_name};
+pub(super) use metric::{MetricArgs, Subject, metric_name};
 pub(super) use model::ModelArgs;
 pub(super) use quant::{ChoiceArgs, QuantArgs, read_target};
 pub(super) use rounding::RoundingArgs;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::cache::{Digest, Digester, Drawer};
 use crate::data::{DataError, Feed};
 use crate::exec::{Changes, Engine, Keep, RunError, Values};
 use crate::graph::{Graph, Types, ValueId};
@@ -36,6 +37,9 @@ pub struct Fitting<'a> {
     pub encodings: &'a Encodings,
     pub method: Rounding,
     pub effort: Effort,
+    /// Where weights are looked up before they are rounded, and kept afterwards; its context is to tell
+    /// the method and the effort as well.
+    pub kept: Option<&'a Drawer>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,12 @@ pub struct Fit<'a> {
     sites: Vec<usize>,
 }
 
+/// A layer, and the encodings that it is still to be rounded for.
+struct Open<'a> {
+    layer: &'a Layer,
+    encodings: Vec<&'a Encoding>,
+}
+
 /// Rounds with an engine that stores [`Fit::inputs`], in `memory_bytes` besides what a pass takes.
 pub fn fit(
     fit: &Fit<'_>,
@@ -68,20 +78,23 @@ pub fn fit(
     memory_bytes: usize,
     progress: &dyn Progress,
 ) -> Result<Rounded, FitError> {
-    let lots = fit.lots(memory_bytes)?;
     let mut found: BTreeMap<usize, BTreeMap<Bits, RoundedWeight>> = fit.all_nearest();
+    let (open, n_known) = fit.open(&mut found);
+    let lots = fit.lots(&open, memory_bytes)?;
     let name = fit.fitting.method.name();
-    let n_widths: usize = fit.layers.iter().map(|layer| fit.widths(layer).len()).sum();
-    progress.begin(name, (lots.len() * feed.len() + n_widths) as u64);
+    let n_open: usize = open.iter().map(|open| open.encodings.len()).sum();
+    progress.begin(name, (lots.len() * feed.len() + n_open + n_known) as u64);
+    progress.skip(n_known as u64);
     for lot in lots {
-        let layers = &fit.layers[lot];
-        let grams = fit.observe(layers, engine, feed, progress)?;
-        let jobs = layers.iter().zip(&grams);
+        let open = &open[lot];
+        let grams = fit.observe(open, engine, feed, progress)?;
+        let jobs = open.iter().zip(&grams);
         let jobs: Vec<(&Layer, &Vec<Gram>, &Encoding)> = jobs
-            .flat_map(|(layer, grams)| fit.widths(layer).values().map(move |e| (layer, grams, e)))
+            .flat_map(|(open, grams)| open.encodings.iter().map(move |&e| (open.layer, grams, e)))
             .collect();
         let rounded = jobs.par_iter().map(|&(layer, grams, encoding)| {
             let weight = fit.round(layer, grams, encoding);
+            fit.keep(layer, encoding, weight.as_ref());
             progress.advance(1);
             (layer.site, encoding.bits, weight)
         });
@@ -149,11 +162,61 @@ impl<'a> Fit<'a> {
         self.sites.par_iter().map(of_site).collect()
     }
 
+    /// What is not known; and how much is, which goes to `found`.
+    fn open(
+        &self,
+        found: &mut BTreeMap<usize, BTreeMap<Bits, RoundedWeight>>,
+    ) -> (Vec<Open<'_>>, usize) {
+        let (mut all, mut n_known) = (Vec::new(), 0);
+        for layer in &self.layers {
+            let mut open = Open { layer, encodings: Vec::new() };
+            for encoding in self.widths(layer).values() {
+                let Some(weight) = self.known(layer, encoding) else {
+                    open.encodings.push(encoding);
+                    continue;
+                };
+                n_known += 1;
+                let weight = weight.map(|weight| (encoding.bits, weight));
+                found.entry(layer.site).or_default().extend(weight);
+            }
+            if !open.encodings.is_empty() {
+                all.push(open);
+            }
+        }
+        (all, n_known)
+    }
+
+    /// What an earlier run came to, as [`Fit::round`] gives it.
+    fn known(&self, layer: &Layer, encoding: &Encoding) -> Option<Option<RoundedWeight>> {
+        let bytes = self.fitting.kept?.get(&self.digest(layer, encoding))?;
+        if bytes.is_empty() {
+            return Some(None);
+        }
+        let weight = RoundedWeight::unpack(bytes, encoding)?;
+        weight.fits(self.weight(layer.site).shape(), encoding).then_some(Some(weight))
+    }
+
+    fn keep(&self, layer: &Layer, encoding: &Encoding, weight: Option<&RoundedWeight>) {
+        if let Some(kept) = self.fitting.kept {
+            let bytes = weight.map_or_else(Vec::new, RoundedWeight::pack);
+            kept.put(&self.digest(layer, encoding), &bytes);
+        }
+    }
+
+    /// Over the weight, the nodes that multiply it, and its encoding.
+    fn digest(&self, layer: &Layer, encoding: &Encoding) -> Digest {
+        let Fitting { graph, placement, .. } = self.fitting;
+        let site = &placement.weights[layer.site];
+        let digester = Digester::new("weight").text(graph.value_name(site.value));
+        let nodes = site.nodes.iter().map(|&id| graph.node(id).name.as_str());
+        nodes.fold(digester, Digester::text).digest(&encoding.digest()).finish()
+    }
+
     /// Layers in their order, as many at a time as memory allows.
-    fn lots(&self, limit: usize) -> Result<Vec<Range<usize>>, FitError> {
+    fn lots(&self, open: &[Open<'_>], limit: usize) -> Result<Vec<Range<usize>>, FitError> {
         let mut lots: Vec<Range<usize>> = Vec::new();
         let mut room = 0;
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, Open { layer, .. }) in open.iter().enumerate() {
             let needed = layer.matrices.gram_bytes().saturating_mul(GRAM_FACTOR);
             if limit < needed {
                 let name = self.name(layer.site).to_owned();
@@ -176,15 +239,15 @@ impl<'a> Fit<'a> {
     /// The Gram matrices of all groups of some layers.
     fn observe(
         &self,
-        layers: &[Layer],
+        open: &[Open<'_>],
         engine: &dyn Engine,
         feed: &Feed<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<Gram>>, FitError> {
         let size = |layer: &Layer| layer.matrices.gram_bytes() / size_of::<f64>();
         let mut sums: Vec<(Vec<f64>, u64)> =
-            layers.iter().map(|layer| (vec![0.; size(layer)], 0)).collect();
-        let read: Vec<ValueId> = layers.iter().flat_map(Layer::activations).collect();
+            open.iter().map(|open| (vec![0.; size(open.layer)], 0)).collect();
+        let read: Vec<ValueId> = open.iter().flat_map(|open| open.layer.activations()).collect();
         let passes: Vec<usize> = (0..feed.len()).collect();
         for block in passes.chunks(rayon::current_num_threads()) {
             let run = |&pass: &usize| {
@@ -196,15 +259,15 @@ impl<'a> Fit<'a> {
                 Ok(values)
             };
             let values: Vec<Values> = block.par_iter().map(run).collect::<Result<_, _>>()?;
-            layers.par_iter().zip(&mut sums).for_each(|(layer, (sums, n))| {
+            open.par_iter().zip(&mut sums).for_each(|(open, (sums, n))| {
                 for values in &values {
-                    *n += layer.add(self.fitting.graph, &|id| values.tensor(id), sums);
+                    *n += open.layer.add(self.fitting.graph, &|id| values.tensor(id), sums);
                 }
             });
             progress.advance(block.len() as u64);
         }
-        let grams = layers.iter().zip(sums).map(|(layer, (sums, n))| {
-            let depth = layer.matrices.depth;
+        let grams = open.iter().zip(sums).map(|(open, (sums, n))| {
+            let depth = open.layer.matrices.depth;
             let of_group = |sum: &[f64]| Gram::new(depth, sum.to_vec(), n);
             sums.chunks_exact(depth * depth).map(of_group).collect()
         });

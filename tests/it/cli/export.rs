@@ -233,6 +233,7 @@ fn a_pipe_from_search_to_encodings() {
         sandbox.path("model.encodings").display()
     );
     let ran = Command::new("bash")
+        .env("MPQ_CACHE", "")
         .args(["-c", &line])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())

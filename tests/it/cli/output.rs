@@ -42,6 +42,7 @@ fn what_is_there_stays_when_the_work_fails() {
 #[test]
 fn a_closed_stdout_is_quiet() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mpq"))
+        .env("MPQ_CACHE", "")
         .args(["sensitivity", MODEL, "--calib", CALIB, "--samples", "1", "-q"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

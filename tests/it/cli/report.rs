@@ -91,6 +91,7 @@ fn the_parts_of_a_group_add_up() {
 fn stdin_is_a_file() {
     let (sandbox, _) = searched("TMP/report.csv");
     let mut child = Command::new(env!("CARGO_BIN_EXE_mpq"))
+        .env("MPQ_CACHE", "")
         .args(["report", "-", "--format", "csv", "-o", "-"])
         .stdin(std::fs::File::open(sandbox.path("config.json")).unwrap())
         .stdout(Stdio::piped())

@@ -62,7 +62,11 @@ fn resources_do_not_change_a_byte() {
 fn least_memory(data: &std::path::Path) -> String {
     let (model, calib) = (model(data, RESNET), in_data(data, "DATA/cifar10/calib"));
     let args = ["sensitivity", &model, "--calib", &calib, "--threads", "1", "--memory", "1MiB"];
-    let mpq = std::process::Command::new(env!("CARGO_BIN_EXE_mpq")).args(args).output().unwrap();
+    let mpq = std::process::Command::new(env!("CARGO_BIN_EXE_mpq"))
+        .env("MPQ_CACHE", "")
+        .args(args)
+        .output()
+        .unwrap();
     let message = String::from_utf8(mpq.stderr).unwrap();
     let words = message.split_whitespace();
     let bytes: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
