@@ -95,7 +95,7 @@ pub enum PipelineError {
     NotRounded { name: String, found: String, expected: Bits },
 
     #[error(
-        "`{name}` was rounded at {bits} bits for other scales than those of this calibration\nhint: `mpq round` with the same samples, --range, --weights and --target"
+        "`{name}` was rounded at {bits} bits for other scales than those of this calibration\nhint: `mpq round` with the same samples, --range, --weights, --target and --equalize"
     )]
     OtherScales { name: String, bits: Bits },
 

@@ -209,7 +209,7 @@ fn other_weights_are_refused() {
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 6 -q --budget 0.4 --rounded TMP/a --range minmax
         error: `stem.weight` was rounded at 4 bits for other scales than those of this calibration
-        hint: `mpq round` with the same samples, --range, --weights and --target
+        hint: `mpq round` with the same samples, --range, --weights, --target and --equalize
         exit 2
 
         $ mpq search examples/digits/model.onnx --calib examples/digits/calib --samples 6 -q --budget 0.4 --rounded TMP/a --candidates W6A8,W8A8
