@@ -43,6 +43,17 @@ pub struct Partial {
     pub samples: u64,
 }
 
+impl Partial {
+    /// What is missing, of `n_samples` calibration samples.
+    pub fn text(&self, n_samples: u64) -> String {
+        let Partial { shards, missing, samples } = self;
+        let missing = missing.len();
+        format!(
+            "{samples} of {n_samples} samples were measured, {missing} of {shards} parts are missing"
+        )
+    }
+}
+
 impl Artifact for Sensitivity {
     const NAME: &'static str = "sensitivity";
     const VERSION: u32 = 1;

@@ -195,7 +195,7 @@ impl Subject<'_> {
         let network = samples.network(model, settings, self.args.measure.run.resources())?;
         let (feed, resources) = (samples.feed(), args.run.resources());
         let engine = network.engine(resources);
-        let kept = kept(&args.cache, &network, &feed, None, self.ui)?;
+        let kept = kept(&args.cache, &network, &feed, self.ui)?;
         let kept = kept.as_ref();
         let encodings = network.calibrate(&*engine, &feed, kept, self.ui)?;
         let rounded = args.round(&network, &encodings, &feed, kept, self.ui)?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use mpq::shard::Shard;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::interrupt::Temporary;
 use crate::cli::log::now;
 use crate::cli::phase::Reach;
 
@@ -31,10 +32,12 @@ const SCHEMA: &str = "mpq/progress/1";
 /// After the name of the output.
 const SUFFIX: &str = ".progress";
 
-/// Written every few seconds; left behind by what was killed, and then no longer young.
+/// Written every few seconds; left behind by what was killed without a word, and then no longer young.
 pub(super) struct Heartbeat {
     path: PathBuf,
     shard: Shard,
+    /// Removed where the process is told to end.
+    _file: Option<Temporary>,
 }
 
 impl Heartbeat {
@@ -42,7 +45,10 @@ impl Heartbeat {
     pub(super) fn new(output: &Path, shard: Shard) -> Heartbeat {
         let mut name = output.file_name().map_or_else(OsString::new, OsString::from);
         name.push(SUFFIX);
-        Heartbeat { path: output.with_file_name(name), shard }
+        let path = output.with_file_name(name);
+        let file = Temporary::create(&path, |path| fs::write(path, ""));
+        let file = file.ok().map(|(temporary, ())| temporary);
+        Heartbeat { path, shard, _file: file }
     }
 
     /// What cannot be written is no reason to stop the work.

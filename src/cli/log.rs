@@ -60,8 +60,8 @@ mod tests {
         assert_eq!(parsed(&line), json!({ "event": "warning", "text": "two\nlines" }));
         let now = Instant::now();
         let expected = json!({
-            "event": "progress", "phase": "Calibration", "done": 0, "total": 8, "elapsed_s": 0.0,
-            "left_s": null
+            "event": "progress", "phase": "Calibration", "done": 0, "total": 8, "known": 0,
+            "elapsed_s": 0.0, "left_s": null
         });
         assert_eq!(parsed(&progress(&Phase::new("Calibration", 8, now).reach(now))), expected);
     }

@@ -65,12 +65,7 @@ impl Args {
         };
         output.write(file.to_json().as_bytes(), ui)?;
         if let Some(partial) = &file.partial {
-            let (n, all) = (partial.samples, file.calibration.samples);
-            let missing = partial.missing.len();
-            ui.warn(&format!(
-                "partial: {n} of {all} samples, {missing} of {} parts missing",
-                partial.shards
-            ));
+            ui.warn(&format!("partial: {}", partial.text(file.calibration.samples)));
         }
         ui.summary(&report::sensitivity(&file));
         Ok(ExitStatus::Success)

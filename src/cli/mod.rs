@@ -93,10 +93,10 @@ pub(crate) fn main() -> ExitCode {
     };
     let ui = Ui::new(cli.verbosity);
     interrupt::watch(&ui);
-    let done = error::catch(|| cli.command.run(&ui));
-    ui.stop_beating();
+    let status = error::catch(|| cli.command.run(&ui));
     interrupt::flush();
-    match done {
+    ui.stop_beating();
+    match status {
         Ok(status) => {
             ui.resumed();
             ExitCode::from(status as u8)

@@ -8,15 +8,15 @@ use serde::Serialize;
 /// Looks that the speed is taken over.
 const REMEMBERED: usize = 30;
 
-/// Steps that are done of a phase, looked at now and then.
+/// The steps of a phase, looked at now and then.
 pub(super) struct Phase {
     name: String,
     total: u64,
     done: u64,
-    /// Of what is done: what was in a cache. It says nothing of the speed.
+    /// Of what is done, what was known before.
     known: u64,
     began: Instant,
-    /// When it was looked at, and what was done then besides what was known.
+    /// When it was looked at, and what was done then.
     looks: VecDeque<(Instant, u64)>,
 }
 
@@ -26,36 +26,33 @@ pub(super) struct Reach {
     pub(super) phase: String,
     pub(super) done: u64,
     pub(super) total: u64,
+    /// Of what is done, what was known before.
+    pub(super) known: u64,
     pub(super) elapsed_s: f64,
     /// `None` where nothing tells the speed yet.
     pub(super) left_s: Option<f64>,
 }
 
-/// What was in a cache of a phase.
-pub(super) struct Known<'a> {
-    pub(super) name: &'a str,
-    pub(super) known: u64,
-    pub(super) total: u64,
-}
-
 impl Phase {
     pub(super) fn new(name: &str, total: u64, now: Instant) -> Phase {
-        let (name, looks) = (name.to_owned(), VecDeque::new());
-        Phase { name, total, done: 0, known: 0, began: now, looks }
+        Phase {
+            name: name.to_owned(),
+            total,
+            done: 0,
+            known: 0,
+            began: now,
+            looks: VecDeque::new(),
+        }
     }
 
     pub(super) fn advance(&mut self, steps: u64) {
         self.done += steps;
     }
 
-    /// Steps that were done before.
+    /// These took no time.
     pub(super) fn skip(&mut self, steps: u64) {
         self.done += steps;
         self.known += steps;
-    }
-
-    pub(super) fn known(&self) -> Known<'_> {
-        Known { name: &self.name, known: self.known, total: self.total }
     }
 
     /// How far it is, by the speed since the first of the looks that are remembered.
@@ -63,19 +60,20 @@ impl Phase {
         if self.looks.len() == REMEMBERED {
             self.looks.pop_front();
         }
-        self.looks.push_back((now, self.done - self.known));
+        self.looks.push_back((now, self.done));
         self.reach(now)
     }
 
     pub(super) fn reach(&self, now: Instant) -> Reach {
         let earlier = self.looks.iter().find(|(then, _)| *then < now);
-        let (then, done_then) = earlier.copied().unwrap_or((self.began, 0));
-        let speed = (self.done - self.known - done_then) as f64 / (now - then).as_secs_f64();
+        let (then, done_then) = earlier.copied().unwrap_or((self.began, self.known));
+        let speed = (self.done - done_then) as f64 / (now - then).as_secs_f64();
         let left_s = self.total.saturating_sub(self.done) as f64 / speed;
         Reach {
             phase: self.name.clone(),
             done: self.done,
             total: self.total,
+            known: self.known,
             elapsed_s: rounded(now - self.began),
             left_s: left_s.is_finite().then(|| left_s.round()),
         }

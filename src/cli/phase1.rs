@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mpq::artifact::Ranges;
-use mpq::cache::Digest;
 use mpq::cost::CostTable;
 use mpq::data::{DataError, Dataset, Feed, InputSpec};
 use mpq::onnx::Model;
@@ -43,22 +42,9 @@ pub(super) fn kept(
     cache: &CacheArgs,
     network: &Network,
     feed: &Feed<'_>,
-    ranges: Option<&Ranges>,
     ui: &Ui,
 ) -> Result<Option<Kept>, PipelineError> {
-    let Some(cache) = cache.open(ui) else { return Ok(None) };
-    let listed = |file: &Ranges| {
-        let digests = file.samples.iter().map(|text| Digest::parse(text));
-        digests.collect::<Option<Vec<Digest>>>().filter(|all| all.len() == feed.dataset().len())
-    };
-    // Whoever has a list of them need not read samples that others measure.
-    Ok(Some(match ranges.and_then(listed) {
-        Some(digests) => Kept::new(cache, network, feed, &digests),
-        None => {
-            let digests = feed.dataset().digests().map_err(PipelineError::Data)?;
-            Kept::new(cache, network, feed, digests)
-        }
-    }))
+    cache.open(ui).map(|cache| Kept::new(cache, network, feed)).transpose()
 }
 
 /// What a search has budgets for, and what they are counted by.
@@ -94,26 +80,23 @@ impl MeasureArgs {
         ui: &Ui,
         then: impl FnOnce(Prepared<'_>, Head) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let (samples, network) = self.network(source.calib, priced, ui)?;
+        let (mut samples, network) = self.network(source.calib, priced, ui)?;
         network.check_budgets(priced.budgets)?;
+        let ranges = source.ranges.map(input::read::<Ranges>).transpose()?;
+        let cannot_use = || format!("cannot use `{}`", source.ranges_name());
+        let read = match &ranges {
+            Some(file) => {
+                Some(network.read_ranges(file, &mut samples.data).with_context(cannot_use)?)
+            }
+            None => None,
+        };
+        let mut head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), self.run.resources());
         let engine = network.engine(resources);
-        let ranges = source.ranges.map(input::read::<Ranges>).transpose()?;
-        let ranges = ranges.as_ref();
-        let kept = kept(&self.cache, &network, &feed, ranges, ui)?;
+        let kept = kept(&self.cache, &network, &feed, ui)?;
         let kept = kept.as_ref();
-        let (encodings, mut head) = match ranges {
-            Some(file) => {
-                let cannot_use = || format!("cannot use `{}`", source.ranges_name());
-                let encodings =
-                    network.read_ranges(file, &samples.data).with_context(cannot_use)?;
-                (encodings, Head::with(&network, file.calibration.clone()))
-            }
-            None => {
-                let head = Head::new(&network, &samples.data)?;
-                (network.calibrate(&*engine, &feed, kept, ui)?, head)
-            }
-        };
+        let calibrate = || network.calibrate(&*engine, &feed, kept, ui);
+        let encodings = read.map_or_else(calibrate, Ok)?;
         let rounded = self.round(&network, &encodings, &feed, kept, ui)?;
         let rounded = rounded.as_ref();
         head.settings.rounding.sha256 = rounded.map(Rounded::sha256);
@@ -123,6 +106,7 @@ impl MeasureArgs {
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
         let measuring =
             Measuring { simulator, rounded, engine, feed, kept, resources, progress: ui };
+        let ranges = ranges.as_ref();
         then(Prepared { network, encodings, measuring, samples, ranges }, head)
     }
 
@@ -132,7 +116,7 @@ impl MeasureArgs {
         let head = Head::new(&network, &samples.data)?;
         let engine = network.engine(self.run.resources());
         let feed = samples.feed();
-        let kept = kept(&self.cache, &network, &feed, None, ui)?;
+        let kept = kept(&self.cache, &network, &feed, ui)?;
         let encodings = network.calibrate(&*engine, &feed, kept.as_ref(), ui)?;
         let digests = samples.data.digests()?;
         ui.summary(&samples.text());

@@ -77,7 +77,7 @@ impl Args {
         let network = samples.network(model, settings, run.resources())?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), run.resources());
-        let kept = kept(cache, &network, &feed, None, ui)?;
+        let kept = kept(cache, &network, &feed, ui)?;
         let kept = kept.as_ref();
         let encodings = network.calibrate(&*network.engine(resources), &feed, kept, ui)?;
         let default = Effort::DEFAULT.iterations;

@@ -272,13 +272,8 @@ impl Args {
         ui: &Ui,
     ) -> anyhow::Result<()> {
         let Some(partial) = &file.partial else { return Ok(()) };
-        let (n, all) = (partial.samples, file.calibration.samples);
-        let what = format!(
-            "`{}` is partial: {n} of {all} samples were measured, {} of {} parts are missing",
-            path.display(),
-            partial.missing.len(),
-            partial.shards,
-        );
+        let missing = partial.text(file.calibration.samples);
+        let what = format!("`{}` is partial: {missing}", path.display());
         ensure!(self.allow_partial, "{what}\nhint: merge all parts, or give --allow-partial");
         ui.warn(&what);
         Ok(())
@@ -346,7 +341,7 @@ impl Args {
         let engine = network.engine(resources);
         let simulator = network.simulator(&encodings, rounded);
         let (simulator, engine, feed) = (&simulator, &*engine, &feed);
-        let kept = kept(&self.measure.cache, &network, feed, None, ui)?;
+        let kept = kept(&self.measure.cache, &network, feed, ui)?;
         let kept = kept.as_ref();
         let measuring =
             Measuring { simulator, rounded, engine, feed, kept, resources, progress: ui };

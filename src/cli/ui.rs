@@ -11,7 +11,7 @@ use mpq::progress::Progress;
 
 use crate::cli::heartbeat::Heartbeat;
 use crate::cli::log;
-use crate::cli::phase::{Known, Phase, Reach};
+use crate::cli::phase::{Phase, Reach};
 use crate::cli::ticker::Ticker;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) struct Verbosity {
     /// Tell progress and messages as JSON, an object a line
     ///
     /// On stderr, in place of what is there for people: `event` is `progress`, `summary`, `detail`, `answer`,
-    /// `warning` or `error`, `time` counts seconds since 1970. Progress is told when a phase begins and ends and
+    /// `warning`, `error` or `stopped`, `time` counts seconds since 1970. Progress is told when a phase begins and ends and
     /// every half minute.
     #[arg(long, global = true)]
     json_log: bool,
@@ -57,12 +57,12 @@ struct Shared {
 struct State {
     bar: Option<ProgressBar>,
     phase: Option<Phase>,
-    heartbeat: Option<Heartbeat>,
-    warned: BTreeSet<String>,
     last_phase: Option<String>,
-    /// Steps of all phases that are over, and of these those that were known before.
+    /// Steps of all phases that are over, and those of them that were known before.
     total: u64,
     known: u64,
+    heartbeat: Option<Heartbeat>,
+    warned: BTreeSet<String>,
 }
 
 const RED: &str = "\x1b[1;31m";
@@ -131,20 +131,6 @@ impl Ui {
         self.shared.tell_of(("error", RED), text);
     }
 
-    /// Gives signs of life from now on, until [`Ui::stop_beating`].
-    pub(super) fn beat(&self, heartbeat: Heartbeat) {
-        heartbeat.write(None);
-        self.shared.state().heartbeat = Some(heartbeat);
-        self.tick();
-    }
-
-    /// The work is done, well or not: only what is killed leaves a sign of life behind.
-    pub(super) fn stop_beating(&self) {
-        if let Some(heartbeat) = self.shared.state().heartbeat.take() {
-            heartbeat.remove();
-        }
-    }
-
     /// How much was known before it was to be measured.
     pub(super) fn resumed(&self) {
         let (known, total) = {
@@ -158,14 +144,37 @@ impl Ui {
 
     /// Where it was when the process was told to end.
     pub(super) fn stopped(&self, word: &str, can_go_on: bool) {
-        let place = self.shared.place();
+        let (phase, last) = {
+            let mut state = self.shared.state();
+            (state.phase.take(), state.last_phase.take())
+        };
         self.finish();
-        self.stop_beating();
+        let place = match (phase.map(|phase| phase.reach(Instant::now())), last) {
+            (Some(Reach { phase, done, total, .. }), _) => {
+                format!(" in {phase} at {done} of {total}")
+            }
+            (None, Some(name)) => format!(" after {name}"),
+            (None, None) => String::new(),
+        };
         let cure = match can_go_on {
             true => "; run the same command again to go on from there",
             false => "",
         };
-        self.shared.tell(word, &format!("{word}{place}{cure}"));
+        self.shared.tell("stopped", &format!("{word}{place}{cure}"));
+    }
+
+    /// Gives signs of life from now on, until [`Ui::stop_beating`].
+    pub(super) fn beat(&self, heartbeat: Heartbeat) {
+        heartbeat.write(None);
+        self.shared.state().heartbeat = Some(heartbeat);
+        self.tick();
+    }
+
+    /// The work is done, well or not: only what is killed leaves a sign of life behind.
+    pub(super) fn stop_beating(&self) {
+        if let Some(heartbeat) = self.shared.state().heartbeat.take() {
+            heartbeat.remove();
+        }
     }
 
     fn tick(&self) {
@@ -232,19 +241,6 @@ impl Shared {
         }
     }
 
-    /// In which phase it is, or after which.
-    fn place(&self) -> String {
-        let state = self.state();
-        match (&state.phase, &state.last_phase) {
-            (Some(phase), _) => {
-                let Reach { phase, done, total, .. } = phase.reach(Instant::now());
-                format!(" in {phase} at {done} of {total}")
-            }
-            (None, Some(name)) => format!(" after {name}"),
-            (None, None) => String::new(),
-        }
-    }
-
     /// How far the phase is, where that is told as JSON.
     fn log_phase(&self) {
         let phase = |state: &State| state.phase.as_ref().map(|phase| phase.reach(Instant::now()));
@@ -302,18 +298,21 @@ impl Progress for Ui {
 
     fn finish(&self) {
         self.shared.log_phase();
+        let phase = self.shared.state().phase.take();
+        if let Some(phase) = phase {
+            let Reach { phase, total, known, .. } = phase.reach(Instant::now());
+            let mut state = self.shared.state();
+            state.total += total;
+            state.known += known;
+            state.last_phase = Some(phase.clone());
+            drop(state);
+            if 0 < known {
+                self.detail(format_args!("{phase}: {known} of {total} steps were in the cache"));
+            }
+        }
         let mut state = self.shared.state();
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
-        }
-        let Some(phase) = state.phase.take() else { return };
-        let Known { name, known, total } = phase.known();
-        state.total += total;
-        state.known += known;
-        state.last_phase = Some(name.to_owned());
-        drop(state);
-        if 0 < known {
-            self.detail(format_args!("{name}: {known} of {total} steps were in the cache"));
         }
     }
 

@@ -42,8 +42,8 @@ pub struct Kept {
 const ALL: &str = "all";
 
 impl Kept {
-    /// `samples` are the digests of all samples, see [`Dataset::digests`](crate::data::Dataset::digests).
-    pub fn new(cache: &Cache, network: &Network, feed: &Feed<'_>, samples: &[Digest]) -> Kept {
+    pub fn new(cache: &Cache, network: &Network, feed: &Feed<'_>) -> Result<Kept, PipelineError> {
+        let samples = feed.dataset().digests().map_err(PipelineError::Data)?;
         let over = |samples: &[Digest]| {
             samples.iter().fold(Digester::new("samples"), Digester::digest).finish()
         };
@@ -61,13 +61,13 @@ impl Kept {
             let shelf = cache.shelf(kind, &network.file, &network.sha256);
             Drawer::new(shelf, digester.finish())
         };
-        Kept {
+        Ok(Kept {
             ranges: drawer("ranges", ranges),
             noise: drawer("noise", context("noise")),
             rounding: drawer("rounding", rounding),
             n_outputs: network.outputs.len(),
             passes: (0..feed.len()).map(|pass| over(&samples[feed.samples(pass)])).collect(),
-        }
+        })
     }
 
     pub(super) fn encodings(&self, network: &Network) -> Option<Encodings> {

@@ -33,8 +33,13 @@ pub fn ranges_file(
 
 impl Network {
     /// The encodings of a file, if they are those that this network, these settings and these samples would
-    /// come to; of the samples only names and number are looked at, see [`expect_samples`].
-    pub fn read_ranges(&self, file: &Ranges, data: &Dataset) -> Result<Encodings, PipelineError> {
+    /// come to. Of the samples only the number is looked at; that they are the same is assumed for
+    /// [`Dataset::digests`], and looked at by [`expect_samples`].
+    pub fn read_ranges(
+        &self,
+        file: &Ranges,
+        data: &mut Dataset,
+    ) -> Result<Encodings, PipelineError> {
         file.expect_model(&self.sha256).map_err(PipelineError::Artifact)?;
         let head = Head::with(self, file.calibration.clone());
         let (found, expected) = (&file.settings, &head.settings);
@@ -58,6 +63,16 @@ impl Network {
         let encodings = read_encodings(self, &file.encodings);
         check_encodings(self, &encodings)?;
         self.check_widths(&encodings)?;
+        let n_samples = json(&file.samples.len());
+        let digests = file.samples.iter().map(|digest| digest.parse().ok());
+        let digests: Option<Vec<Digest>> = digests.collect();
+        match digests.filter(|digests| digests.len() == data.len()) {
+            Some(digests) => data.assume_digests(digests),
+            None => {
+                let (what, expected) = ("number of SHA-256 of samples", json(&data.len()));
+                return Err(PipelineError::OtherRanges { what, found: n_samples, expected });
+            }
+        }
         Ok(encodings)
     }
 

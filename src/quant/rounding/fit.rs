@@ -176,8 +176,8 @@ impl<'a> Fit<'a> {
                     continue;
                 };
                 n_known += 1;
-                let weight = weight.map(|weight| (encoding.bits, weight));
-                found.entry(layer.site).or_default().extend(weight);
+                let of_site = found.entry(layer.site).or_default();
+                of_site.extend(weight.map(|weight| (encoding.bits, weight)));
             }
             if !open.encodings.is_empty() {
                 all.push(open);

@@ -244,7 +244,7 @@ fn a_partial_file_says_so_and_is_searched_only_if_that_is_meant() {
     let parts = [0, 2, 4].map(|index| format!(" TMP/5-{index}.json")).concat();
     let ran = run(&sandbox, &format!("merge{parts} -o TMP/merged.json --partial"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let warning = "warning: partial: 3 of 5 samples, 2 of 5 parts missing";
+    let warning = "warning: partial: 3 of 5 samples were measured, 2 of 5 parts are missing";
     assert_eq!(ran.stderr.lines().next(), Some(warning));
     let file: Value = serde_json::from_str(&sandbox.read("merged.json")).unwrap();
     assert_eq!(file["partial"], json!({ "shards": 5, "missing": [1, 3], "samples": 3 }));
