@@ -63,7 +63,7 @@ impl Sandbox {
         Ran {
             code: output.status.code().unwrap(),
             stdout: text(output.stdout),
-            stderr: text(output.stderr),
+            stderr: without_progress(&text(output.stderr)),
         }
     }
 
@@ -117,4 +117,14 @@ pub(crate) fn without(text: &str, unit: &str) -> String {
         words.iter().enumerate().map(mask).collect::<Vec<_>>().join(" ")
     };
     text.lines().map(|line| words(line) + "\n").collect()
+}
+
+/// Without lines such as `Sensitivity: 78 of 165 (47 %), 26 s left`, which a slow machine gets.
+fn without_progress(stderr: &str) -> String {
+    let is_progress = |line: &str| {
+        let count = line.split_once(": ").and_then(|(_, rest)| rest.split_once(" of "));
+        let rest = count.filter(|(done, _)| done.parse::<u64>().is_ok()).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| rest.contains(" %)"))
+    };
+    stderr.split_inclusive('\n').filter(|line| !is_progress(line)).collect()
 }

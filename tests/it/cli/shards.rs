@@ -114,22 +114,22 @@ fn ranges_of_something_else_are_refused() {
     expect![[r#"
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --ranges TMP/older.json
         error: cannot use `TMP/older.json`
-          caused by: the file's version is `0.0.9`, that of this model is `0.1.0`
+          caused by: ranges were made with version "0.0.9", expected "0.1.0"
         exit 2
 
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --ranges TMP/ranges.json --samples 3
         error: cannot use `TMP/ranges.json`
-          caused by: the file's number of samples is `5`, that of this model is `3`
+          caused by: ranges were made with number of samples 5, expected 3
         exit 2
 
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --ranges TMP/ranges.json --range minmax
         error: cannot use `TMP/ranges.json`
-          caused by: the file's settings is `["generic",{"weights":"mse","activations":"mse"},"per-channel",false,"fast",0,{}]`, that of this model is `["generic",{"weights":"minmax","activations":"minmax"},"per-channel",false,"fast",0,{}]`
+          caused by: ranges were made with --range {"weights":"mse","activations":"mse"}, expected {"weights":"minmax","activations":"minmax"}
         exit 2
 
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --ranges TMP/ranges.json --preprocess raw
         error: cannot use `TMP/ranges.json`
-          caused by: the file's preprocessing is `{"mean":[0.0],"std":[1.0],"resize":9,"crop":[8,8],"filter":"bilinear","channels":"gray","exact_size_as_is":true,"pad":null,"layout":"NCHW"}`, that of this model is `{"mean":[0.0],"std":[0.00392156862745098],"resize":9,"crop":[8,8],"filter":"bilinear","channels":"gray","exact_size_as_is":true,"pad":null,"layout":"NCHW"}`
+          caused by: ranges were made with preprocessing {"mean":[0.0],"std":[1.0],"resize":9,"crop":[8,8],"filter":"bilinear","channels":"gray","exact_size_as_is":true,"pad":null,"layout":"NCHW"}, expected {"mean":[0.0],"std":[0.00392156862745098],"resize":9,"crop":[8,8],"filter":"bilinear","channels":"gray","exact_size_as_is":true,"pad":null,"layout":"NCHW"}
         exit 2
 
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --ranges TMP/ranges.json --pin stem=W8A8
@@ -143,7 +143,9 @@ fn ranges_of_something_else_are_refused() {
         exit 2
 
         $ mpq sensitivity TMP/model.onnx --calib TMP/calib --candidates W4A8,W8A8 -q --shard 0/2 --rank-by agreement
-        error: invalid value 'entropy' for '--rank-by <METRIC>': found metric `entropy`, expected one of `top1`, `top5`, `miou`, `accuracy`, `f1`, `matthews`, `pearson`, `spearman`, `psnr`, `agreement`, `command`
+        error: the argument '--shard <I/N>' cannot be used with '--rank-by <METRIC>'
+
+        Usage: mpq sensitivity --calib <PATH> --candidates <LIST> --quiet --shard <I/N> <MODEL>
 
         For more information, try '--help'.
         exit 2
