@@ -1,7 +1,7 @@
 //! What was measured, kept by content, so that it is measured once.
 //!
 //! A [`Cache`] is a folder. A [`Shelf`] of it has what is known of one kind for one model, as records of
-//! a key and a value in files that are only ever appended to ([`frame`] says how they are built). Keys are
+//! a key and a value in files that are only ever appended to (`frame.rs` says how they are built). Keys are
 //! [`Digest`]s of all that a value depends on, so a value is used for exactly what it was measured of,
 //! however a run came to it, and never for anything else.
 //!

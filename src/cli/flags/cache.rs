@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
-use mpq::cache::{self, Cache, Digest};
+use mpq::cache::{self, Cache, Digester};
 
 use crate::cli::{Ui, interrupt};
 
@@ -92,8 +93,13 @@ fn users_folder() -> Option<PathBuf> {
     variable("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))
 }
 
-/// Over this very program: another one, though of the same version, may measure other bytes.
+/// Tells this very program from others of its version, which may measure other bytes: by its path, size
+/// and time, as its contents take longer to hash than small networks to measure.
 fn build() -> Option<String> {
-    let program = fs::read(env::current_exe().ok()?).ok()?;
-    Some(Digest::of("program", &[&program]).to_string())
+    let program = env::current_exe().ok()?;
+    let metadata = fs::metadata(&program).ok()?;
+    let time = metadata.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let digester = Digester::new("program").text(&program.to_string_lossy());
+    let digester = digester.number(metadata.len()).bytes(&time.as_nanos().to_le_bytes());
+    Some(digester.finish().to_string())
 }
