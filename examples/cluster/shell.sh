@@ -10,7 +10,7 @@ set -euo pipefail
 SHARDS="${SHARDS:-16}"                # the same on all machines
 BUDGET="${BUDGET:-0.6}"               # what is searched for at the end
 FLAGS="${FLAGS:-}"                    # further flags of `mpq sensitivity`: --candidates W4A8,W8A8
-export XDG_CACHE_HOME="$PWD/cache"    # what a killed machine had measured is found by the next one
+export MPQ_CACHE="$PWD/cache"         # what a killed machine had measured is found by the next one
 mkdir -p parts locks
 
 # A file, then the command that makes it; for those who hold the lock, unless the file is there.

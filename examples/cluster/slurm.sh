@@ -13,7 +13,7 @@ BUDGET="${BUDGET:-0.6}"               # what is searched for at the end
 FLAGS="${FLAGS:-}"                    # further flags of `mpq sensitivity`: --candidates W4A8,W8A8
 SBATCH_FLAGS="${SBATCH_FLAGS:-}"      # --partition=... --account=... --time=4:00:00
 export MODEL CALIB SHARDS CPUS BUDGET FLAGS
-export XDG_CACHE_HOME="$PWD/cache"    # what a killed task had measured is found by the next one
+export MPQ_CACHE="$PWD/cache"         # what a killed task had measured is found by the next one
 mkdir -p parts logs
 
 # The script of a job on stdin, its flags as arguments; prints the job's number.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Slurm example on a real Slurm: a controller and a node on this machine. One task is killed half-way and
+# The Slurm example on a real Slurm: a controller and a node on this machine. Two tasks are stopped half-way and
 # requeued; what is merged is compared byte for byte with a single run.
 #
 #     tests/cluster/slurm.sh MPQ MODEL CALIB
@@ -106,7 +106,7 @@ cd "$work/run"
 candidates=W4A4,W4A6,W4A8,W4A16,W6A6,W6A8,W6A16,W8A6,W8A8,W8A16
 flags="--samples $samples --candidates $candidates"
 # shellcheck disable=SC2086
-mpq sensitivity "$model" --calib "$calib" $flags -o whole.json --quiet
+mpq sensitivity "$model" --calib "$calib" $flags -o whole.json --quiet --no-cache
 
 jobs=$(MODEL="$model" CALIB="$calib" SHARDS=$shards CPUS=1 FLAGS="$flags" "$example")
 array=$(grep --only-matching '[0-9]*' <<< "$jobs" | sed --quiet 2p)
@@ -121,22 +121,34 @@ measuring() {
     done
     fail "task $1 does not begin"
 }
+# Slurm lets a requeued task wait for two minutes.
+start_again() {
+    for ((wait = 0; wait < 120; wait++)); do
+        [[ "$(squeue --noheader --jobs="${array}_$1" --format=%T)" == PENDING ]] && break
+        sleep 0.5
+    done
+    scontrol update JobId="${array}_$1" StartTime=now
+}
+
+# One task is requeued by Slurm, another gets SIGTERM, as before a time limit, and requeues itself.
 measuring 0 > /dev/null
+terminated=$(measuring 1)
 sleep 1
-[[ -f parts/0.json ]] && fail "task 0 is done before it could be killed"
+[[ -f parts/0.json || -f parts/1.json ]] && fail "a task is done before it could be killed"
 scontrol requeue "${array}_0"
-# Slurm lets a requeued job wait for two minutes.
-for ((wait = 0; wait < 60; wait++)); do
-    [[ "$(squeue --noheader --jobs="${array}_0" --format=%T)" == PENDING ]] && break
-    sleep 0.5
-done
-scontrol update JobId="${array}_0" StartTime=now
+kill -TERM "$terminated"
+start_again 0
+start_again 1
 for ((wait = 0; wait < 180; wait++)); do
     [[ -f config.json ]] && break
     sleep 1
 done
 mpq merge --status parts || true
 [[ -f config.json ]] || fail "the jobs do not end: $(squeue --noheader)"
-scontrol --oneliner show job "${array}_0" | grep --quiet 'Restarts=1' || fail "task 0 was not requeued"
+for task in 0 1; do
+    scontrol --oneliner show job "${array}_$task" | grep --quiet 'Restarts=1' || fail "task $task was not requeued"
+    grep --quiet '^resumed: ' "logs/mpq-shard-$task.log" || fail "task $task began anew"
+done
+grep --quiet '^terminated in Sensitivity' logs/mpq-shard-1.log || fail "SIGTERM was not heard"
 cmp whole.json sensitivity.json || fail "the merged file is not what one run writes"
-echo "Slurm $(slurmctld -V | cut --delimiter=' ' --fields=2): $jobs: task 0 was requeued, and $shards shards make the whole, byte for byte"
+echo "Slurm $(slurmctld -V | cut --delimiter=' ' --fields=2): $jobs: two tasks were stopped and went on from their cache, and $shards shards make the whole, byte for byte"
