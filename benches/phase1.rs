@@ -153,6 +153,7 @@ fn phase1(args: &Args) -> Result<Timed, Box<dyn Error>> {
         samples: Some(args.samples),
         seed: 0,
         skip_bad: false,
+        limit_bytes: 1 << 30,
     };
     let data = Dataset::open(&args.calib, &inputs, &options, &Silent)?;
     let feed = Feed::new(&data, &inputs);

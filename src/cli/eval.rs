@@ -101,7 +101,8 @@ impl Args {
         let config = self.config.as_deref().map(input::read::<Config>).transpose()?;
         let mut dims = config.as_ref().map_or_else(|| Ok(Default::default()), dims)?;
         dims.extend(self.measure.model.dims());
-        let model = onnx::load(&self.measure.model.model, &dims)?;
+        let memory_bytes = self.measure.run.memory_bytes();
+        let model = onnx::load_within(&self.measure.model.model, &dims, memory_bytes)?;
         if let Some(config) = &config {
             let expected = config.expect_model(&model.sha256);
             expected.with_context(|| format!("cannot use `{}`", self.config_name()))?;
@@ -110,6 +111,7 @@ impl Args {
         let inputs = input_specs(&model.graph);
         let earlier = config.as_ref().and_then(|config| config.calibration.preprocessing.as_ref());
         let defaults = Defaults { preprocessing: earlier, ..Defaults::EVALUATION };
+        let defaults = defaults.within(memory_bytes);
         let data = self.measure.data.open(&self.data, &inputs, defaults, ui)?;
         // Before the work: what is wrong with them is said at once.
         let (labels, scratch) = (self.judged.open_labels()?, self.judged.scratch()?);

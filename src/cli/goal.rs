@@ -190,8 +190,10 @@ impl QualityArgs {
         if self.val.is_empty() {
             return then(None);
         }
-        let model = onnx::load(&measure.model.model, network.dims)?;
+        let model =
+            onnx::load_within(&measure.model.model, network.dims, measure.run.memory_bytes())?;
         let inputs = input_specs(&model.graph);
+        let defaults = defaults.within(measure.run.memory_bytes());
         let data = measure.data.open_whole(&self.val, &inputs, defaults, ui)?;
         let (file, sha256) = (model.file, model.sha256);
         let graph = evaluable(model.graph, network.compared, network.preparation)?;

@@ -132,8 +132,9 @@ impl MeasureArgs {
         let settings =
             self.quant.settings(self.model.dims(), self.data.seed(), self.run.engine(), ui)?;
         let settings = Settings { cost_table: priced.cost_table.cloned(), ..settings };
-        let model = self.model.load()?;
-        let samples = Samples::open(&model, calib, &self.data, Defaults::CALIBRATION, ui)?;
+        let model = self.model.load_within(self.run.memory_bytes())?;
+        let defaults = Defaults::CALIBRATION.within(self.run.memory_bytes());
+        let samples = Samples::open(&model, calib, &self.data, defaults, ui)?;
         let network = samples.network(model, settings, self.run.resources())?;
         Ok((samples, network))
     }

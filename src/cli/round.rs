@@ -72,8 +72,9 @@ impl Args {
         let MeasureArgs { model, data, quant, run, cache } = &self.measure;
         let settings =
             quant.round_settings(&self.bits, model.dims(), data.seed(), run.engine(), ui)?;
-        let model = model.load()?;
-        let samples = Samples::open(&model, &self.calib, data, Defaults::CALIBRATION, ui)?;
+        let model = model.load_within(run.memory_bytes())?;
+        let defaults = Defaults::CALIBRATION.within(run.memory_bytes());
+        let samples = Samples::open(&model, &self.calib, data, defaults, ui)?;
         let network = samples.network(model, settings, run.resources())?;
         let head = Head::new(&network, &samples.data)?;
         let (feed, resources) = (samples.feed(), run.resources());

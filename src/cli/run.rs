@@ -83,7 +83,11 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<ExitStatus> {
             Ok(if all_equal { ExitStatus::Success } else { ExitStatus::No })
         }
         (None, Some(output)) => {
-            let inputs = read_inputs(&args.inputs, &input_specs(&network.graph))?;
+            let inputs = read_inputs(
+                &args.inputs,
+                &input_specs(&network.graph),
+                args.resources.memory_bytes(),
+            )?;
             let npz = args.resources.install(|| network.run(&*engine, &inputs, &changes))?;
             output.write(&npz, ui)?;
             Ok(ExitStatus::Success)
@@ -105,7 +109,7 @@ impl Loaded {
         let config = args.config.as_deref().map(input::read::<Config>).transpose()?;
         let mut dims = config.as_ref().map_or_else(|| Ok(BTreeMap::new()), eval::dims)?;
         dims.extend(args.model.dims());
-        let model = onnx::load(&args.model.model, &dims)?;
+        let model = onnx::load_within(&args.model.model, &dims, args.resources.memory_bytes())?;
         let unfit = || {
             let file = args.config.as_deref().unwrap_or(Path::new("-")).display();
             format!("cannot use `{file}`")

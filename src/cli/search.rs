@@ -293,7 +293,11 @@ impl Args {
             self.measure.quant.measured_settings(&file, ui).with_context(does_not_fit)?;
         settings.dims.extend(self.measure.model.dims());
         settings.cost_table = cost_table;
-        let model = onnx::load(&self.measure.model.model, &settings.dims)?;
+        let model = onnx::load_within(
+            &self.measure.model.model,
+            &settings.dims,
+            self.measure.run.memory_bytes(),
+        )?;
         file.expect_model(&model.sha256).with_context(does_not_fit)?;
         let samples = match self.calib.as_slice() {
             [] => None,
@@ -303,6 +307,7 @@ impl Args {
                     samples: usize::try_from(calibration.samples).ok(),
                     preprocessing: calibration.preprocessing.as_ref(),
                     seed: settings.seed,
+                    limit_bytes: self.measure.run.memory_bytes(),
                 };
                 Some(Samples::open(&model, calib, &self.measure.data, defaults, ui)?)
             }

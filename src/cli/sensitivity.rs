@@ -119,9 +119,10 @@ impl Args {
         judged.check()?;
         let MeasureArgs { model, data, quant, run, cache } = &self.measure;
         let dims = model.dims();
-        let model = model.load()?;
+        let model = model.load_within(run.memory_bytes())?;
         let inputs = input_specs(&model.graph);
-        let data = data.open(&self.calib, &inputs, Defaults::CALIBRATION, ui)?;
+        let defaults = Defaults::CALIBRATION.within(run.memory_bytes());
+        let data = data.open(&self.calib, &inputs, defaults, ui)?;
         let (file, sha256) = (model.file, model.sha256);
         let preparation = quant.preparation();
         let graph = evaluable(model.graph, quant.outputs(), preparation)?;

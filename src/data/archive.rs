@@ -128,22 +128,28 @@ fn end_of_directory(n_members: usize, size_bytes: usize, at: u64) -> Option<Vec<
 }
 
 /// The remainder of the bits, the lowest of each byte first, divided by the polynomial of Ethernet.
-struct Crc(u32);
+pub(super) struct Crc(u32);
+
+impl Default for Crc {
+    fn default() -> Crc {
+        Crc(!0)
+    }
+}
 
 impl Crc {
     fn of(bytes: &[u8]) -> Crc {
-        let mut crc = Crc(!0);
+        let mut crc = Crc::default();
         crc.add(bytes);
         crc
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
         const REMAINDERS: [u32; 256] = remainders();
         let next = |crc: u32, &byte: &u8| REMAINDERS[usize::from(crc as u8 ^ byte)] ^ (crc >> 8);
         self.0 = bytes.iter().fold(self.0, next);
     }
 
-    fn value(&self) -> u32 {
+    pub(super) fn value(&self) -> u32 {
         !self.0
     }
 }

@@ -119,21 +119,25 @@ impl Column for Arrays {
     }
 }
 
-/// One file for each input: `.npz` members by name, a `.npy` for the only input.
+/// One file for each input: `.npz` members by name, a `.npy` for the only input. What cannot be read row
+/// by row is held, up to the limit.
 pub(super) fn open(
     inputs: &[&InputSpec],
     files: &[Entry],
+    limit_bytes: usize,
 ) -> Result<Vec<Box<dyn Column>>, DataError> {
+    let mut room_bytes = limit_bytes;
     let mut arrays: Vec<Vec<(String, StoredArray)>> = inputs.iter().map(|_| Vec::new()).collect();
     for file in files {
         let is_npz = file.extension() == "npz";
         let mut members = if is_npz {
-            StoredArray::npz(&file.path)?
+            StoredArray::npz(&file.path, room_bytes)?
         } else {
-            vec![(String::new(), StoredArray::npy(&file.path)?)]
+            vec![(String::new(), StoredArray::npy(&file.path, room_bytes)?)]
         };
         for (input, arrays) in inputs.iter().zip(&mut arrays) {
             let array = Arrays::choose(input, &file.name, &mut members, inputs.len() == 1)?;
+            room_bytes = room_bytes.saturating_sub(array.held_bytes());
             arrays.push((file.name.clone(), array));
         }
     }

@@ -109,7 +109,7 @@ mod tests {
             let boxes = Tensor::full(&[1 + sample % 2, 2], sample as i64);
             collected.add(&[y, boxes, Tensor::scalar(sample as f64)]).unwrap();
         }
-        let arrays = StoredArray::npz(&collected.write().unwrap()).unwrap();
+        let arrays = StoredArray::npz(&collected.write().unwrap(), 0).unwrap();
         let arrays: Vec<(String, Tensor)> =
             arrays.into_iter().map(|(name, array)| (name, array.read(None).unwrap())).collect();
         let expected = [

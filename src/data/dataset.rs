@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cache::Digest;
 use crate::data::{
-    Column, DataError, ImageOptions, ImageSettings, InputSpec, Preprocessing, SampleKey, source,
+    Column, DEFAULT_LIMIT_BYTES, DataError, ImageOptions, ImageSettings, InputSpec, Preprocessing,
+    SampleKey, source,
 };
 use crate::progress::Progress;
 use crate::tensor::Tensor;
@@ -24,13 +25,21 @@ pub struct Options {
     pub seed: u64,
     /// Leave out images that cannot be read instead of failing on them; needs them all decoded once.
     pub skip_bad: bool,
+    /// The most bytes that a sample of an input, or what is held of compressed arrays, may take.
+    pub limit_bytes: usize,
 }
 
 /// All samples; what is not said of images is chosen by the network's input.
 impl Default for Options {
     fn default() -> Options {
         let images = ImageSettings::Resolve(ImageOptions::UNSET);
-        Options { images, samples: None, seed: 0, skip_bad: false }
+        Options {
+            images,
+            samples: None,
+            seed: 0,
+            skip_bad: false,
+            limit_bytes: DEFAULT_LIMIT_BYTES,
+        }
     }
 }
 
@@ -236,6 +245,7 @@ mod tests {
         samples: None,
         seed: 0,
         skip_bad: false,
+        limit_bytes: 4096,
     };
 
     fn open(

@@ -1,12 +1,12 @@
 //! Why samples or labels could not be read.
 
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::data::InputSpec;
 use crate::onnx::PbError;
+use crate::pixels::PixelError;
 use crate::tensor::TensorType;
 
 /// What is wrong, with the file or the input it is wrong in.
@@ -65,13 +65,13 @@ pub enum DataError {
     Zip { path: PathBuf, problem: &'static str },
 
     #[error("cannot decompress `{member}` of `{}`", path.display())]
-    Inflate { path: PathBuf, member: String, source: Box<dyn Error + Send + Sync> },
+    Inflate { path: PathBuf, member: String, source: io::Error },
 
     #[error(transparent)]
     Pb(PbError),
 
     #[error("cannot decode image `{}`", path.display())]
-    Image { path: PathBuf, source: image::ImageError },
+    Image { path: PathBuf, source: PixelError },
 
     #[error("image `{}` is cut off: it ends without its end marker", path.display())]
     CutOff { path: PathBuf },
@@ -104,6 +104,11 @@ pub enum DataError {
 
     #[error("input `{name}` is {found}: noise needs every size but the first\nhint: bind the others with `--dim`", name = found.name)]
     NoiseShape { found: InputSpec },
+
+    #[error(
+        "a sample of input `{name}` takes {found_bytes} bytes, more than the limit of {limit_bytes}\nhint: a larger --memory holds it"
+    )]
+    OverLimit { name: String, found_bytes: usize, limit_bytes: usize },
 
     #[error("`{}`, line {line}: {problem}", path.display())]
     Csv { path: PathBuf, line: usize, problem: String },
@@ -140,6 +145,10 @@ pub enum NpyProblem {
     Descr(String),
     #[error("its header says {expected_bytes} bytes of elements, it has {found_bytes}")]
     Truncated { found_bytes: u64, expected_bytes: u64 },
+    #[error(
+        "its header says {expected_bytes} bytes of elements, more than the limit of {limit_bytes}\nhint: a larger --memory holds them"
+    )]
+    OverLimit { expected_bytes: usize, limit_bytes: usize },
 }
 
 impl DataError {

@@ -100,6 +100,7 @@ mod tests {
             samples: Some(5),
             seed: 1,
             skip_bad: false,
+            limit_bytes: 4096,
         };
         let inputs = [spec(Some(3))];
         let data = Dataset::open(&["noise".into()], &inputs, &options, &Silent).unwrap();

@@ -18,7 +18,7 @@ use crate::data::{
     SampleKey,
 };
 use crate::pixels::{Pixels, decode, jpeg};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// Of an image after resizing.
 const MAX_PIXELS: usize = 1 << 27;
@@ -40,6 +40,8 @@ pub(super) struct Images {
     preprocessing: Preprocessing,
     /// The network's value for each pixel value, by channel in the network's order.
     values: Vec<[f32; 256]>,
+    /// Of an image's pixels, and of what the network gets of it.
+    limit_bytes: usize,
     held: Mutex<Held>,
 }
 
@@ -56,6 +58,7 @@ impl Images {
         input: &InputSpec,
         files: Vec<Entry>,
         settings: &ImageSettings,
+        limit_bytes: usize,
     ) -> Result<(Images, Vec<String>), DataError> {
         let (preprocessing, defaults) = match settings {
             ImageSettings::Resolve(options) => Preprocessing::resolve(options, input)?,
@@ -70,7 +73,14 @@ impl Images {
         });
         let values = values.collect();
         Ok((
-            Images { input: input.clone(), files, preprocessing, values, held: Mutex::default() },
+            Images {
+                input: input.clone(),
+                files,
+                preprocessing,
+                values,
+                limit_bytes,
+                held: Mutex::default(),
+            },
             defaults,
         ))
     }
@@ -94,7 +104,7 @@ impl Images {
     /// The part of the image that the network sees, in its final size but for padding.
     fn see(&self, file: &Entry) -> Result<Pixels, DataError> {
         let Preprocessing { resize: resized, crop: cropped, .. } = self.preprocessing;
-        let mut pixels = read(&file.path, self.preprocessing.channels)?;
+        let mut pixels = read(&file.path, self.preprocessing.channels, self.limit_bytes)?;
         let as_is = self.preprocessing.exact_size_as_is;
         if as_is && cropped.is_some_and(|Crop(size)| size == pixels.size) {
             return Ok(pixels);
@@ -105,6 +115,7 @@ impl Images {
             if size[0].saturating_mul(size[1]) > MAX_PIXELS {
                 return Err(self.wrong_size(file, size));
             }
+            self.expect_room(size, pixels.channels)?;
             pixels = resize(&pixels, size, self.preprocessing.filter);
         }
         match cropped {
@@ -171,6 +182,15 @@ impl Images {
         expected.iter().zip(size).all(|(expected, found)| expected.is_none_or(|e| e == found))
     }
 
+    fn expect_room(&self, size: [usize; 2], channels: usize) -> Result<(), DataError> {
+        let found_bytes = TensorType::f32(&[size[0], size[1], channels]).size_bytes();
+        if found_bytes <= self.limit_bytes {
+            return Ok(());
+        }
+        let (name, limit_bytes) = (self.input.name.clone(), self.limit_bytes);
+        Err(DataError::OverLimit { name, found_bytes, limit_bytes })
+    }
+
     fn wrong_size(&self, file: &Entry, found: [usize; 2]) -> DataError {
         DataError::ImageSize { file: file.name.clone(), found, expected: self.input.clone() }
     }
@@ -193,6 +213,7 @@ impl Column for Images {
         if !self.fits(size) {
             return Err(self.wrong_size(file, size));
         }
+        self.expect_room(size, pixels.channels)?;
         let (shape, values) = self.normalize(&pixels);
         Ok(match self.input.dtype {
             DType::F64 => convert(&shape, &values, f64::from),
@@ -231,13 +252,13 @@ fn convert<T: crate::tensor::Element>(
     Tensor::from_vec(shape, values.iter().map(|&x| to(x)).collect())
 }
 
-fn read(path: &Path, channels: Channels) -> Result<Pixels, DataError> {
+fn read(path: &Path, channels: Channels, limit_bytes: usize) -> Result<Pixels, DataError> {
     let bytes = std::fs::read(path).map_err(|source| DataError::read(path, source))?;
     if jpeg::is_cut_off(&bytes) {
         return Err(DataError::CutOff { path: path.to_owned() });
     }
-    let rgb =
-        decode(&bytes).map_err(|source| DataError::Image { path: path.to_owned(), source })?;
+    let rgb = decode(&bytes, limit_bytes)
+        .map_err(|source| DataError::Image { path: path.to_owned(), source })?;
     Ok(match channels {
         Channels::Gray => rgb.to_gray(),
         Channels::Rgb | Channels::Bgr => rgb,
@@ -246,19 +267,22 @@ fn read(path: &Path, channels: Channels) -> Result<Pixels, DataError> {
 
 /// Long sides are rounded down where the short side is given (as in torchvision).
 fn resized_size([height, width]: [usize; 2], resize: Resize, side: Pad) -> [usize; 2] {
-    let scaled = |side: usize, to: usize, from: usize| (side * to / from).max(1);
-    let nearest =
-        |side: usize, to: usize, from: usize| ((2 * side * to + from) / (2 * from)).max(1);
+    let scaled = |side: usize, to: usize, from: usize| (side.saturating_mul(to) / from).max(1);
+    let nearest = |side: usize, to: usize, from: usize| {
+        ((2 * side).saturating_mul(to).saturating_add(from) / (2 * from)).max(1)
+    };
     match (resize, side) {
         (Resize::Short(to), _) if height <= width => [to, scaled(width, to, height)],
         (Resize::Short(to), _) => [scaled(height, to, width), to],
         (Resize::Stretch(size), _) => size,
-        (Resize::Fit([h, w]), Pad::Right) => [h, (width * h).div_ceil(height).min(w)],
-        (Resize::Fit([h, w]), Pad::Center) if h * width <= w * height => {
+        (Resize::Fit([h, w]), Pad::Right) => [h, width.saturating_mul(h).div_ceil(height).min(w)],
+        (Resize::Fit([h, w]), Pad::Center)
+            if h.saturating_mul(width) <= w.saturating_mul(height) =>
+        {
             [h, nearest(width, h, height).min(w)]
         }
         (Resize::Fit([h, w]), Pad::Center) => [nearest(height, w, width).min(h), w],
-        (Resize::Cover([h, w]), _) if h * width >= w * height => {
+        (Resize::Cover([h, w]), _) if h.saturating_mul(width) >= w.saturating_mul(height) => {
             [h, nearest(width, h, height).max(w)]
         }
         (Resize::Cover([h, w]), _) => [nearest(height, w, width).max(h), w],
@@ -320,7 +344,7 @@ mod tests {
         };
         let dims = dims.map(|dim| (dim > 0).then_some(dim)).to_vec();
         let input = InputSpec { name: "x".to_owned(), dtype: DType::F32, dims };
-        Images::new(&input, files, &ImageSettings::Resolve(options)).unwrap().0
+        Images::new(&input, files, &ImageSettings::Resolve(options), 1 << 20).unwrap().0
     }
 
     fn raw() -> ImageOptions {

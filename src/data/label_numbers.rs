@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::data::stored::StoredArray;
-use crate::data::{DataError, Label, LabelKind, SampleKey, csv};
+use crate::data::{DEFAULT_LIMIT_BYTES, DataError, Label, LabelKind, SampleKey, csv};
 
 /// The numbers, by what names their samples.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub(super) fn read_csv(path: &Path, kind: LabelKind) -> Result<Numbers, DataErro
 
 /// An array of `[N]` or `[N, 1]`, a number for each row of the data.
 pub(super) fn read_array(path: &Path, kind: LabelKind) -> Result<Numbers, DataError> {
-    let array = StoredArray::only(path)?;
+    let array = StoredArray::only(path, DEFAULT_LIMIT_BYTES)?;
     let (found, expected) = match kind {
         LabelKind::Real => (array.ty.clone(), "numbers [N]"),
         _ => (array.ty.clone(), "integers [N]"),

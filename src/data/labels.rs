@@ -8,7 +8,7 @@ use crate::cache::{Digest, Digester};
 use crate::data::folder::{self, Entry, Files};
 use crate::data::label_numbers::{self, Numbers};
 use crate::data::stored::StoredArray;
-use crate::data::{DataError, Mask, SampleKey, Target};
+use crate::data::{DEFAULT_LIMIT_BYTES, DataError, Mask, SampleKey, Target};
 
 /// The right answer for one sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,7 +160,7 @@ fn targets(path: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
 
 /// The only array of a file, a target in each row.
 fn rows(path: &Path) -> Result<StoredArray, DataError> {
-    let array = StoredArray::only(path)?;
+    let array = StoredArray::only(path, DEFAULT_LIMIT_BYTES)?;
     if array.ty.shape.is_empty() {
         let (path, found) = (path.to_owned(), array.ty);
         return Err(DataError::LabelArray { path, found, expected: "a target in each row" });

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use image::{ImageFormat, ImageReader};
 
-use crate::data::DataError;
+use crate::data::{DEFAULT_LIMIT_BYTES, DataError};
+use crate::pixels;
 
 /// A class for every pixel, by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +29,9 @@ impl Mask {
         let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
         let fail =
             |problem: &str| DataError::Mask { path: path.to_owned(), problem: problem.to_owned() };
-        let reader = ImageReader::with_format(Cursor::new(&bytes), ImageFormat::Png);
-        let image =
-            reader.decode().map_err(|source| DataError::Image { path: path.to_owned(), source })?;
+        let reader = ImageReader::with_format(Cursor::new(&bytes[..]), ImageFormat::Png);
+        let image = pixels::decode_limited(reader, DEFAULT_LIMIT_BYTES)
+            .map_err(|source| DataError::Image { path: path.to_owned(), source })?;
         let size = [image.height() as usize, image.width() as usize];
         let classes = match (bytes[COLOR_TYPE_AT], bytes[BIT_DEPTH_AT]) {
             (GRAY, 8) => image.into_luma8().into_raw(),

@@ -49,6 +49,9 @@ pub use preprocess::{Layout, Preprocessing};
 pub use target::Target;
 pub use whole::{NpzError, read_arrays, read_inputs};
 
+/// The most bytes that an array or image may claim where no one sets another limit.
+pub const DEFAULT_LIMIT_BYTES: usize = 1 << 30;
+
 /// What a network takes as one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputSpec {

@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
 use crate::data::{Column, DataError, InputSpec, SampleKey};
-use crate::tensor::{DType, Element, Tensor};
+use crate::tensor::{DType, Element, Tensor, TensorType};
 
 /// Standard normal values for one input.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ impl Noise {
         position: usize,
         seed: u64,
         len: usize,
+        limit_bytes: usize,
     ) -> Result<Noise, DataError> {
         if !input.dtype.is_float() {
             return Err(DataError::NoiseType { found: input.clone() });
@@ -35,6 +36,11 @@ impl Noise {
         let rest = input.dims.iter().skip(1).copied().collect::<Option<Vec<usize>>>();
         let rest = rest.ok_or_else(|| DataError::NoiseShape { found: input.clone() })?;
         let shape = if input.dims.is_empty() { rest } else { [vec![1], rest].concat() };
+        let found_bytes = TensorType::new(DType::F64, &shape).size_bytes();
+        if limit_bytes < found_bytes {
+            let name = input.name.clone();
+            return Err(DataError::OverLimit { name, found_bytes, limit_bytes });
+        }
         let stream = mix(mix(seed).wrapping_add(position as u64));
         Ok(Noise { dtype: input.dtype, shape, stream, len })
     }
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn standard_normal_and_seeded() {
         let input = spec(DType::F32, &[None, Some(10_000)]);
-        let noise = |seed| Noise::new(&input, 0, seed, 2).unwrap();
+        let noise = |seed| Noise::new(&input, 0, seed, 2, 80_000).unwrap();
         let x = noise(0).read(0).unwrap();
         assert_eq!(x.shape(), [1, 10_000]);
         let x = x.slice::<f32>();
@@ -122,8 +128,10 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let fails = |input| Noise::new(&input, 0, 0, 1).unwrap_err().to_string();
+        let fails = |input| Noise::new(&input, 0, 0, 1, 800).unwrap_err().to_string();
         assert!(fails(spec(DType::I64, &[None])).contains("noise is for float inputs"));
         assert!(fails(spec(DType::F32, &[None, None])).contains("`--dim`"));
+        assert!(fails(spec(DType::F32, &[None, Some(101)])).contains("takes 808 bytes"));
+        assert!(fails(spec(DType::F32, &[None, Some(1 << 40), Some(1 << 40)])).contains("takes"));
     }
 }

@@ -25,9 +25,20 @@ const IN_EXTRA: u64 = 0xffff_ffff;
 pub(super) struct Member {
     /// Without `.npy`.
     pub(super) name: String,
-    /// Where its bytes begin in the file, if they are not compressed.
-    pub(super) stored_at: Option<u64>,
+    /// Where its bytes begin in the file.
+    pub(super) at: u64,
     pub(super) stored_bytes: u64,
+    pub(super) stored: Stored,
+}
+
+/// How the bytes of a member are stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Stored {
+    /// As they are.
+    Plain,
+    Deflated {
+        crc: u32,
+    },
 }
 
 /// The members in the order of the directory.
@@ -49,13 +60,17 @@ fn read_directory(file: &mut (impl Read + Seek)) -> Found<Vec<Member>> {
     let mut members = Vec::new();
     for _ in 0..entries {
         let entry = Entry::split_off(&mut rest)?;
-        let data_at = entry.data_at(file)?;
-        if data_at.checked_add(entry.stored_bytes).is_none_or(|end| end > file_bytes) {
+        let at = entry.data_at(file)?;
+        if at.checked_add(entry.stored_bytes).is_none_or(|end| end > file_bytes) {
             return Err("a member is cut off");
         }
         let name = entry.name.strip_suffix(".npy").unwrap_or(&entry.name).to_owned();
-        let stored_at = (entry.method == 0).then_some(data_at);
-        members.push(Member { name, stored_at, stored_bytes: entry.stored_bytes });
+        let stored = match entry.method {
+            0 => Stored::Plain,
+            8 => Stored::Deflated { crc: entry.crc },
+            _ => return Err("a member is compressed by another method than deflate"),
+        };
+        members.push(Member { name, at, stored_bytes: entry.stored_bytes, stored });
     }
     Ok(members)
 }
@@ -87,6 +102,7 @@ fn find_directory(file: &mut (impl Read + Seek), file_bytes: u64) -> Found<(u64,
 struct Entry {
     name: String,
     method: u16,
+    crc: u32,
     stored_bytes: u64,
     local_at: u64,
 }
@@ -110,7 +126,8 @@ impl Entry {
         widen(&mut fields, &tail[name..name + extra]);
         let [_, stored_bytes, local_at] = fields;
         let name = String::from_utf8_lossy(&tail[..name]).into_owned();
-        Ok(Entry { name, method: u16_at(head, 10), stored_bytes, local_at })
+        let crc = u32::from_le_bytes([head[16], head[17], head[18], head[19]]);
+        Ok(Entry { name, method: u16_at(head, 10), crc, stored_bytes, local_at })
     }
 
     /// The local header repeats the name, with an extra block of its own length.
@@ -120,7 +137,8 @@ impl Entry {
             return Err("a member is not where its directory says");
         }
         let skipped = u64::from(u16_at(&local, 26)) + u64::from(u16_at(&local, 28));
-        Ok(self.local_at + LOCAL_BYTES as u64 + skipped)
+        let at = self.local_at.checked_add(LOCAL_BYTES as u64 + skipped);
+        at.ok_or("a member is not where its directory says")
     }
 }
 
@@ -187,7 +205,8 @@ mod tests {
         let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         for member in members {
-            let at = member.stored_at.unwrap() as usize;
+            assert_eq!(member.stored, Stored::Plain);
+            let at = member.at as usize;
             assert_eq!(&bytes[at..at + 6], b"\x93NUMPY");
         }
     }

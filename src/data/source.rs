@@ -36,7 +36,8 @@ pub(super) fn open(
     let len = columns.iter().flatten().next().map(|column| column.len());
     let len = len.unwrap_or(options.samples.unwrap_or(NOISE_SAMPLES));
     for at in noise.into_iter().flat_map(|(_, positions)| positions) {
-        columns[at] = Some(Box::new(Noise::new(&inputs[at], at, options.seed, len)?));
+        columns[at] =
+            Some(Box::new(Noise::new(&inputs[at], at, options.seed, len, options.limit_bytes)?));
     }
     let columns: Columns = columns.into_iter().flatten().collect();
     check_lengths(&columns, inputs, sources)?;
@@ -118,13 +119,17 @@ fn open_path(
     match files {
         Files::Images(_) if fed.len() != 1 => one_for_many(),
         Files::Images(files) => {
-            let (images, chosen) = Images::new(fed[0], files, &options.images)?;
+            let (images, chosen) =
+                Images::new(fed[0], files, &options.images, options.limit_bytes)?;
             defaults.extend(chosen);
             Ok(vec![Box::new(images)])
         }
         Files::Arrays(files) => {
             let any_npy = files.iter().any(|file| file.extension() == "npy");
-            if any_npy && fed.len() != 1 { one_for_many() } else { arrays::open(fed, &files) }
+            if any_npy && fed.len() != 1 {
+                return one_for_many();
+            }
+            arrays::open(fed, &files, options.limit_bytes)
         }
         Files::Pbs(files) => open_pbs(fed, inputs, files),
     }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::cache::{Digest, Digester};
-use crate::data::DataError;
 use crate::data::bytes::encode;
 use crate::data::stored::StoredArray;
+use crate::data::{DEFAULT_LIMIT_BYTES, DataError};
 use crate::pixels::{Pixels, decode, jpeg};
 use crate::tensor::Tensor;
 
@@ -31,13 +31,13 @@ impl Target {
     /// A `.npy` or `.npz` file, or else an image.
     pub(super) fn read(path: &Path) -> Result<Target, DataError> {
         if StoredArray::is_array(path) {
-            return StoredArray::only(path)?.read(None).map(Target::array);
+            return StoredArray::only(path, DEFAULT_LIMIT_BYTES)?.read(None).map(Target::array);
         }
         let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
         if jpeg::is_cut_off(&bytes) {
             return Err(DataError::CutOff { path: path.to_owned() });
         }
-        let image = decode(&bytes);
+        let image = decode(&bytes, DEFAULT_LIMIT_BYTES);
         let image = image.map_err(|source| DataError::Image { path: path.to_owned(), source })?;
         Ok(Target(Content::Image(image)))
     }

@@ -11,10 +11,17 @@ use crate::tensor::{DType, Tensor};
 /// A tensor for each input, of exactly its type and shape.
 ///
 /// A source is a `.npy`, `.npz` or `.pb` file, or `NAME=FILE` for one input.
-pub fn read_inputs(sources: &[PathBuf], inputs: &[InputSpec]) -> Result<Vec<Tensor>, DataError> {
+///
+/// # Errors
+/// Also if an array would take more than `limit_bytes`.
+pub fn read_inputs(
+    sources: &[PathBuf],
+    inputs: &[InputSpec],
+    limit_bytes: usize,
+) -> Result<Vec<Tensor>, DataError> {
     let mut tensors: Vec<Option<Tensor>> = inputs.iter().map(|_| None).collect();
     for (path, positions) in source::assign(sources, inputs)? {
-        let arrays = read_arrays(&path)?;
+        let arrays = read_arrays(&path, limit_bytes)?;
         for &at in &positions {
             let tensor = choose(&path, &arrays, &inputs[at], positions.len() == 1)?;
             tensors[at] = Some(checked(&path, tensor, &inputs[at])?);
@@ -24,13 +31,17 @@ pub fn read_inputs(sources: &[PathBuf], inputs: &[InputSpec]) -> Result<Vec<Tens
 }
 
 /// The arrays of a file, whatever it is called, with their names; that of an `.npy` has none.
-pub fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>, DataError> {
+///
+/// # Errors
+/// Also if what is compressed would take more than `limit_bytes`; other arrays are as large as their
+/// file.
+pub fn read_arrays(path: &Path, limit_bytes: usize) -> Result<Vec<(String, Tensor)>, DataError> {
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(6).read_to_end(&mut head));
     read.map_err(|source| DataError::read(path, source))?;
     let arrays = match head.as_slice() {
-        b"\x93NUMPY" => vec![(String::new(), StoredArray::npy(path)?)],
-        [b'P', b'K', ..] => StoredArray::npz(path)?,
+        b"\x93NUMPY" => vec![(String::new(), StoredArray::npy(path, limit_bytes)?)],
+        [b'P', b'K', ..] => StoredArray::npz(path, limit_bytes)?,
         _ => vec![StoredArray::pb(path)?],
     };
     let read = |(name, array): (String, StoredArray)| Ok((name, array.read(None)?));
@@ -115,7 +126,7 @@ mod tests {
             spec("flag", DType::Bool, &[]),
             spec("half", DType::F16, &[Some(2)]),
         ];
-        let read = read_inputs(&[path], &inputs).unwrap();
+        let read = read_inputs(&[path], &inputs, 0).unwrap();
         assert_eq!(read[0], ids);
         assert_eq!(read[1].slice::<f32>()[3..], x.slice::<f32>()[3..]);
         assert_eq!(read[2], scalar);
@@ -140,7 +151,8 @@ mod tests {
             ),
             (vec![float("z", &[None])], "`in.npz` has no array `z`; it has `x`, `y`"),
         ] {
-            let error = read_inputs(std::slice::from_ref(&path), &inputs).unwrap_err().to_string();
+            let error =
+                read_inputs(std::slice::from_ref(&path), &inputs, 0).unwrap_err().to_string();
             assert_eq!(error.replace(&format!("{}/", dir.path().display()), ""), expected);
         }
     }

@@ -209,6 +209,11 @@ pub enum RunError {
 
     #[error("found {found} inputs, expected {expected}")]
     InputCount { found: usize, expected: usize },
+
+    #[error(
+        "a pass would hold {found} bytes at once, more than the limit of {limit}\nhint: a larger --memory holds them"
+    )]
+    OverLimit { found: usize, limit: usize },
 }
 
 impl RunError {

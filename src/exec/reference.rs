@@ -37,16 +37,13 @@ impl<'g> Scope<'g> {
 
     /// Frees what no later node reads.
     fn drop_unneeded(&self, id: NodeId, node: &Node, values: &mut [Option<Tensor>]) {
-        for (_, input) in node.present_inputs() {
-            if self.last_reader[input.index()] == Some(id) && !self.graph.is_output(input) {
-                values[input.index()] = None;
-            }
-        }
-        for output in node.present_outputs() {
-            if self.last_reader[output.index()].is_none() && !self.graph.is_output(output) {
-                values[output.index()] = None;
-            }
-        }
+        let is_dead = |last: Option<NodeId>, value: ValueId| {
+            self.last_reader[value.index()] == last && !self.graph.is_output(value)
+        };
+        let read = node.present_inputs().map(|(_, input)| input);
+        let read = read.filter(|&input| is_dead(Some(id), input));
+        let unread = node.present_outputs().filter(|&output| is_dead(None, output));
+        read.chain(unread).for_each(|value| values[value.index()] = None);
     }
 
     fn constant(&self, id: ValueId, changes: &Changes<'_>) -> Option<Tensor> {
@@ -65,9 +62,24 @@ impl<'g> Scope<'g> {
 }
 
 impl<'g> Reference<'g> {
-    /// No node may make more than `limit_bytes` at once.
+    /// A pass may not hold more than `limit_bytes` at once of what its nodes make.
     pub fn new(graph: &'g Graph, limit_bytes: usize) -> Reference<'g> {
         Reference { main: Scope::new(graph), limit_bytes }
+    }
+
+    /// The type of every value in a pass; what no node needs any more is dropped.
+    pub fn types(&self, inputs: &[Tensor]) -> Result<Vec<Option<TensorType>>, RunError> {
+        let graph = self.main.graph;
+        check_inputs(graph, inputs)?;
+        let mut values: Vec<Option<Tensor>> = vec![None; graph.n_values()];
+        let mut types: Vec<Option<TensorType>> = vec![None; graph.n_values()];
+        for (input, tensor) in graph.inputs().iter().zip(inputs) {
+            types[input.value.index()] = Some(tensor.ty());
+            values[input.value.index()] = Some(tensor.clone());
+        }
+        let mut seen = |id: ValueId, tensor: &Tensor| types[id.index()] = Some(tensor.ty());
+        self.pass(&self.main, values, &Changes::default(), Keep::Outputs, &mut seen)?;
+        Ok(types)
     }
 
     /// All nodes in turn; `values` holds what is given, `seen` is shown what is made.
@@ -79,31 +91,37 @@ impl<'g> Reference<'g> {
         keep: Keep,
         seen: &mut dyn FnMut(ValueId, &Tensor),
     ) -> Result<Vec<Option<Tensor>>, RunError> {
+        let mut held = Held::new(values.len());
         for (id, node) in scope.graph.nodes() {
             let value =
                 |id: ValueId| values[id.index()].clone().or_else(|| scope.constant(id, changes));
-            let outputs = self.evaluate(scope, id, node, value)?;
+            let outputs = self.evaluate(scope, id, node, held.bytes, value)?;
             for (output, tensor) in node.outputs.iter().zip(outputs) {
                 let Some(output) = output else { continue };
                 let tensor = hooked(*output, tensor, changes);
                 seen(*output, &tensor);
+                held.add(*output, tensor.size_bytes());
                 values[output.index()] = Some(tensor);
             }
             if keep == Keep::Outputs {
                 scope.drop_unneeded(id, node, &mut values);
+                let touched = node.present_inputs().map(|(_, input)| input);
+                let touched = touched.chain(node.present_outputs());
+                touched.filter(|id| values[id.index()].is_none()).for_each(|id| held.remove(id));
             }
         }
         scope.add_constant_outputs(&mut values, changes);
         Ok(values)
     }
 
-    /// One node of the main graph.
+    /// One node of the main graph, where there are `held` bytes of values.
     pub(super) fn node(
         &self,
         id: NodeId,
+        held: usize,
         value: impl Fn(ValueId) -> Option<Tensor>,
     ) -> Result<Vec<Tensor>, RunError> {
-        self.evaluate(&self.main, id, self.main.graph.node(id), value)
+        self.evaluate(&self.main, id, self.main.graph.node(id), held, value)
     }
 
     fn evaluate(
@@ -111,8 +129,10 @@ impl<'g> Reference<'g> {
         scope: &Scope<'_>,
         id: NodeId,
         node: &Node,
+        held: usize,
         value: impl Fn(ValueId) -> Option<Tensor>,
     ) -> Result<Vec<Tensor>, RunError> {
+        self.expect_room_for_pass(held)?;
         let tensors: Vec<Option<Tensor>> =
             node.inputs.iter().map(|id| id.and_then(&value)).collect();
         let types: Vec<Option<TensorType>> =
@@ -138,12 +158,43 @@ impl<'g> Reference<'g> {
         outputs.map_err(|error| RunError::of_node(node, &tensors, error))
     }
 
+    /// One node more may make as much as there is room for: what is held comes to no more than twice
+    /// the limit.
+    fn expect_room_for_pass(&self, held: usize) -> Result<(), RunError> {
+        if held <= self.limit_bytes {
+            return Ok(());
+        }
+        Err(RunError::OverLimit { found: held, limit: self.limit_bytes })
+    }
+
     fn expect_room(&self, types: &[TensorType]) -> Result<(), OpError> {
         let found = types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
         if found <= self.limit_bytes {
             return Ok(());
         }
         Err(OpError::OverLimit { found, limit: self.limit_bytes })
+    }
+}
+
+/// What nodes have made and a pass still holds.
+struct Held {
+    bytes: usize,
+    sizes: Vec<usize>,
+}
+
+impl Held {
+    fn new(n_values: usize) -> Held {
+        Held { bytes: 0, sizes: vec![0; n_values] }
+    }
+
+    fn add(&mut self, id: ValueId, bytes: usize) {
+        self.remove(id);
+        self.sizes[id.index()] = bytes;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, id: ValueId) {
+        self.bytes -= std::mem::take(&mut self.sizes[id.index()]);
     }
 }
 
@@ -245,7 +296,7 @@ impl Engine for Reference<'_> {
                     let known = fresh[id.index()].clone().or_else(|| base.get(id).cloned());
                     known.or_else(|| scope.constant(id, changes))
                 };
-                let outputs = self.evaluate(scope, id, node, value)?;
+                let outputs = self.evaluate(scope, id, node, 0, value)?;
                 for (output, tensor) in node.outputs.iter().zip(outputs) {
                     let Some(output) = output else { continue };
                     fresh[output.index()] = Some(hooked(*output, tensor, changes));
@@ -406,6 +457,29 @@ mod tests {
         assert_eq!(run(1 << 20, &[wrong]), text);
         let text = "node `stem` (Conv) with inputs float32 [1, 3, 6, 6], float32 [4, 3, 3, 3]: would make 256 bytes, more than the limit of 255";
         assert_eq!(run(255, &inputs(&graph)), text);
+    }
+
+    /// Eight values of 4 KB, each small enough, that are all needed in the end.
+    #[test]
+    fn what_a_pass_holds_at_once_is_limited() {
+        let mut net = net(&[("x", &[1024])]);
+        let names: Vec<String> = (0..8).map(|index| format!("y{index}")).collect();
+        for name in &names {
+            net = net.node("Neg", &["x"], name);
+        }
+        let graph = net.outputs(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let runs = |limit: usize| {
+            let engines: [Box<dyn Engine + '_>; 2] = [
+                Box::new(Reference::new(&graph, limit)),
+                Box::new(crate::exec::Fast::new(&graph, limit, &[])),
+            ];
+            engines.map(|engine| engine.run(&inputs(&graph), &Changes::default(), Keep::Outputs))
+        };
+        assert!(runs(8 << 12).iter().all(Result::is_ok));
+        for run in runs(4 << 12) {
+            let error = run.unwrap_err();
+            assert!(matches!(error, RunError::OverLimit { limit: 16384, .. }), "{error}");
+        }
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Stored {
         true
     }
 
-    fn size_bytes(&self) -> usize {
+    pub(super) fn size_bytes(&self) -> usize {
         match &self.data {
             Data::Tensor(tensor) => tensor.size_bytes(),
             Data::Floats(floats) => 4 * floats.len(),

@@ -14,11 +14,18 @@ use crate::tensor::{DType, Tensor, TensorType};
 /// A folded constant may not be larger than this and what it is made from, whichever is more.
 const LARGEST_FOLDED_BYTES: usize = 16 << 20;
 
+/// All folded constants together may be larger than the network's own by this.
+const MOST_FOLDED_BYTES: usize = 256 << 20;
+
 /// The same network with less to do; outputs differ by roundings only.
 pub fn simplify(mut graph: Graph) -> Graph {
-    fold_constants(&mut graph);
+    let own = graph.values.iter().filter_map(|value| value.constant.as_ref());
+    let own_bytes = own.map(|constant| constant.ty().size_bytes()).fold(0, usize::saturating_add);
+    // A weight may go through several nodes on its way to where it is read.
+    let mut room_bytes = own_bytes.saturating_mul(4).saturating_add(MOST_FOLDED_BYTES);
+    fold_constants(&mut graph, &mut room_bytes);
     while inline_known_branches(&mut graph) {
-        fold_constants(&mut graph);
+        fold_constants(&mut graph, &mut room_bytes);
     }
     drop_identities(&mut graph);
     fold_batch_normalizations(&mut graph);
@@ -26,9 +33,11 @@ pub fn simplify(mut graph: Graph) -> Graph {
     graph
 }
 
-fn fold_constants(graph: &mut Graph) {
+fn fold_constants(graph: &mut Graph, room_bytes: &mut usize) {
     for index in 0..graph.nodes.len() {
-        if let Some(outputs) = evaluate_constant(graph, &graph.nodes[index]) {
+        if let Some(outputs) = evaluate_constant(graph, &graph.nodes[index], *room_bytes) {
+            let made: usize = outputs.iter().map(Tensor::size_bytes).sum();
+            *room_bytes = room_bytes.saturating_sub(made);
             let ids = graph.nodes[index].outputs.clone();
             for (id, tensor) in ids.into_iter().zip(outputs) {
                 if let Some(id) = id {
@@ -43,7 +52,7 @@ fn fold_constants(graph: &mut Graph) {
     });
 }
 
-fn evaluate_constant(graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
+fn evaluate_constant(graph: &Graph, node: &Node, room_bytes: usize) -> Option<Vec<Tensor>> {
     if !node.bodies.is_empty() {
         return None;
     }
@@ -63,7 +72,7 @@ fn evaluate_constant(graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
     let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
     let outputs = node.operator.infer(&inputs).ok()?;
     let size_after = outputs.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
-    if size_after > LARGEST_FOLDED_BYTES.max(size_before) {
+    if size_after > LARGEST_FOLDED_BYTES.max(size_before).min(room_bytes) {
         return None;
     }
     node.operator.eval(&inputs, &mut NoBodies).ok()
@@ -361,6 +370,21 @@ mod tests {
         let simple = simplify(graph.clone());
         assert_eq!(op_types(&simple), ["Mul", "Relu"]);
         assert_same_outputs(&graph, &simple, 0.);
+    }
+
+    /// 16 MiB at each of 40 nodes of a few bytes.
+    #[test]
+    fn small_files_do_not_become_large_constants() {
+        let mut net = net(&[("x", &[1])]).constant("c0", scattered(&[4 << 20], 1));
+        let names: Vec<String> = (0..40).map(|index| format!("c{index}")).collect();
+        for pair in names.windows(2) {
+            net = net.node("Neg", &[pair[0].as_str()], &pair[1]);
+        }
+        let graph = net.node("ReduceMax", &["c39"], "top").node("Add", &["x", "top"], "y");
+        let simple = simplify(graph.outputs(&["y"]));
+        let constants = simple.value_ids().filter_map(|id| simple.constant(id));
+        let bytes: usize = constants.map(|constant| constant.ty().size_bytes()).sum();
+        assert!(bytes <= (16 << 20) * 5 + MOST_FOLDED_BYTES, "{bytes}");
     }
 
     #[test]

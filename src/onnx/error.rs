@@ -37,6 +37,15 @@ pub enum LoadError {
     #[error("`{}` is not supported: with its functions it has more than {limit} nodes", path.display())]
     TooManyNodes { path: PathBuf, limit: usize },
 
+    #[error("`{}` is not supported: with its functions it has more than {limit} bytes", path.display())]
+    TooManyBytes { path: PathBuf, limit: usize },
+
+    #[error(
+        "`{}` is not supported: it has functions and subgraphs in each other, more than {limit} deep",
+        path.display()
+    )]
+    TooDeep { path: PathBuf, limit: usize },
+
     #[error("dimension `{name}` is not one of the model's free ones, expected {expected}")]
     Dim { name: String, expected: String },
 }

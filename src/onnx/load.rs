@@ -20,6 +20,9 @@ use crate::ops::NEWEST_OPSET;
 /// The oldest opset of the default domain that is read.
 const OLDEST_OPSET: u16 = 1;
 
+/// What a sparse tensor may take where no one sets another limit.
+const DEFAULT_LIMIT_BYTES: usize = 1 << 30;
+
 /// A network as it is in its file, and what is known of the file.
 #[derive(Debug)]
 pub struct Model {
@@ -43,7 +46,16 @@ pub struct Model {
 /// # Errors
 /// If the file is no model, or has nodes that cannot run: all of them are listed.
 pub fn load(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model, LoadError> {
-    let mut model = load_lenient(path, dims)?;
+    load_within(path, dims, DEFAULT_LIMIT_BYTES)
+}
+
+/// The same where a tensor may not take more than `limit_bytes` unless the file is as large.
+pub fn load_within(
+    path: &Path,
+    dims: &BTreeMap<String, usize>,
+    limit_bytes: usize,
+) -> Result<Model, LoadError> {
+    let mut model = read(path, dims, limit_bytes)?;
     if model.bad_nodes.is_empty() {
         return Ok(model);
     }
@@ -53,6 +65,14 @@ pub fn load(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model, LoadEr
 
 /// Loads a model that is only looked at: bad nodes are listed beside it.
 pub fn load_lenient(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model, LoadError> {
+    read(path, dims, DEFAULT_LIMIT_BYTES)
+}
+
+fn read(
+    path: &Path,
+    dims: &BTreeMap<String, usize>,
+    limit_bytes: usize,
+) -> Result<Model, LoadError> {
     let (proto, bytes) = read_model(path).map_err(LoadError::File)?;
     let external = External::beside(path);
     let opsets = opsets(path, &proto.opset_import)?;
@@ -71,6 +91,9 @@ pub fn load_lenient(path: &Path, dims: &BTreeMap<String, usize>) -> Result<Model
         dims,
         bad_nodes: Vec::new(),
         n_nodes: 0,
+        n_bytes: 0,
+        depth: 0,
+        limit_bytes,
     };
     let graph = loader.main_graph(graph, &frame)?;
     Ok(Model {
@@ -146,6 +169,12 @@ pub(super) struct Loader<'a> {
     pub(super) dims: &'a BTreeMap<String, usize>,
     pub(super) bad_nodes: Vec<NodeError>,
     pub(super) n_nodes: usize,
+    /// Of the functions that were put in the place of calls.
+    pub(super) n_bytes: usize,
+    /// Of the calls and subgraphs around what is being read.
+    pub(super) depth: usize,
+    /// Of what is larger in memory than in the file.
+    pub(super) limit_bytes: usize,
 }
 
 impl Loader<'_> {
@@ -169,12 +198,11 @@ impl Loader<'_> {
         }
         for sparse in &proto.sparse_initializer {
             let name = sparse::name(sparse);
-            let tensor = sparse::decode_sparse(sparse, self.external).map_err(|source| {
-                LoadError::SparseInitializer {
-                    path: self.owned_path(),
-                    name: name.to_owned(),
-                    source,
-                }
+            let tensor = sparse::decode_sparse(sparse, self.external, self.limit_bytes);
+            let tensor = tensor.map_err(|source| LoadError::SparseInitializer {
+                path: self.owned_path(),
+                name: name.to_owned(),
+                source,
             })?;
             let name = frame.value(name);
             self.build(|builder| builder.constant(&name, tensor.into()))?;

@@ -24,7 +24,7 @@ mod upgrade;
 pub use error::{InputProblem, LoadError};
 pub use external::ExternalError;
 pub use file::FileError;
-pub use load::{Model, load, load_lenient};
+pub use load::{Model, load, load_lenient, load_within};
 pub use origin::Origin;
 pub use pb::{PbError, read_pb, write_pb};
 pub use save::{SaveError, model_bytes};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message as _;
+
 use crate::graph::{BodySpec, Builder, NodeError, NodeSpec};
 use crate::onnx::attribute::attribute;
 use crate::onnx::error::LoadError;
@@ -14,7 +16,27 @@ use crate::ops::{self, AttrValue, Attrs, OpError, Operator, Unsupported};
 /// Functions that call functions may stand for more nodes than fit in memory.
 const MOST_NODES: usize = 200_000;
 
+/// A function has its names, and what else is in it, in the place of every call.
+const MOST_BYTES: usize = 1 << 30;
+
+/// Of functions and subgraphs in each other: every level takes some of the stack, here and in a pass.
+const MOST_DEPTH: usize = 50;
+
 impl Loader<'_> {
+    /// Does `read` one level deeper.
+    fn deeper<R>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<R, LoadError>,
+    ) -> Result<R, LoadError> {
+        if self.depth == MOST_DEPTH {
+            return Err(LoadError::TooDeep { path: self.owned_path(), limit: MOST_DEPTH });
+        }
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
     pub(super) fn nodes(&mut self, nodes: &[NodeProto], frame: &Frame) -> Result<(), LoadError> {
         for (index, node) in nodes.iter().enumerate() {
             self.n_nodes += 1;
@@ -94,7 +116,7 @@ impl Loader<'_> {
                 Err(error) => return Ok(Err(error)),
             };
             if let (AttrValue::Body(_), Some(graph)) = (&value, &attr.g) {
-                bodies.push(self.body(graph, frame)?);
+                bodies.push(self.deeper(|loader| loader.body(graph, frame))?);
             }
             if raw.attrs.insert(attr.name().to_owned(), value).is_some() {
                 let name = attr.name();
@@ -149,6 +171,10 @@ impl Loader<'_> {
         proto: &NodeProto,
         frame: &Frame,
     ) -> Result<(), LoadError> {
+        self.n_bytes = self.n_bytes.saturating_add(function.encoded_len());
+        if MOST_BYTES < self.n_bytes {
+            return Err(LoadError::TooManyBytes { path: self.owned_path(), limit: MOST_BYTES });
+        }
         let attrs = proto.attribute.iter().filter_map(|attr| frame.attr(attr));
         let attrs: BTreeMap<String, AttributeProto> =
             attrs.map(|attr| (attr.name().to_owned(), attr.into_owned())).collect();
@@ -158,7 +184,7 @@ impl Loader<'_> {
             Ok(inner) => inner,
             Err(error) => return self.bad_call(name, raw, error),
         };
-        self.nodes(&function.node, &inner)?;
+        self.deeper(|loader| loader.nodes(&function.node, &inner))?;
         for (output, actual) in function.output.iter().zip(&raw.outputs) {
             let is_passed = function.input.contains(output);
             let Some(actual) = actual.as_ref().filter(|_| is_passed) else { continue };

@@ -6,9 +6,6 @@ use crate::onnx::proto::{SparseTensorProto, TensorProto};
 use crate::onnx::tensor::{TensorError, decode, shape};
 use crate::tensor::{DType, Tensor, TensorType};
 
-/// The dense form of a few bytes of file may be any size: this much is believed.
-const MAX_SIZE_BYTES: usize = 1 << 31;
-
 /// What is wrong with a sparse tensor.
 #[derive(Debug, thiserror::Error)]
 pub enum SparseError {
@@ -36,10 +33,9 @@ pub enum SparseError {
     Order { index: Vec<i64> },
 
     #[error(
-        "sparse tensor is not supported: its dense form has {size_bytes} bytes, \
-         at most {MAX_SIZE_BYTES} are"
+        "the dense form of a sparse tensor has {size_bytes} bytes, more than the limit of {limit_bytes}"
     )]
-    TooLarge { size_bytes: usize },
+    TooLarge { size_bytes: usize, limit_bytes: usize },
 }
 
 /// The name of a sparse tensor is that of its values.
@@ -51,6 +47,7 @@ pub(crate) fn name(proto: &SparseTensorProto) -> &str {
 pub(crate) fn decode_sparse(
     proto: &SparseTensorProto,
     external: &External,
+    limit_bytes: usize,
 ) -> Result<Tensor, SparseError> {
     let part = |field, part: &Option<TensorProto>| {
         let part = part.as_ref().ok_or(SparseError::Missing { field })?;
@@ -66,8 +63,8 @@ pub(crate) fn decode_sparse(
     let ty = TensorType { dtype, shape };
     let places = places(&indices, count, &ty.shape)?;
     let size_bytes = ty.size_bytes();
-    if size_bytes > MAX_SIZE_BYTES {
-        return Err(SparseError::TooLarge { size_bytes });
+    if size_bytes > limit_bytes {
+        return Err(SparseError::TooLarge { size_bytes, limit_bytes });
     }
     Ok(dispatch!(dtype, T => {
         let mut dense = vec![T::default(); ty.len()];
@@ -126,7 +123,7 @@ mod tests {
             dims: dims.to_vec(),
         };
         assert_eq!(name(&proto), "w");
-        decode_sparse(&proto, &External::beside(Path::new("m.onnx")))
+        decode_sparse(&proto, &External::beside(Path::new("m.onnx")), 1 << 20)
     }
 
     #[test]
@@ -161,10 +158,10 @@ mod tests {
             .assert_eq(&refusal(&[2, 3], Tensor::from_vec(&[2], vec![0_i32, 1])));
         expect!["sparse tensor: shape [-2] is invalid: dimension 0 is negative"]
             .assert_eq(&refusal(&[-2], linear([0, 1])));
-        expect!["sparse tensor is not supported: its dense form has 4398046511104 bytes, at most 2147483648 are"].assert_eq(&refusal(&[1 << 40], linear([0, 1])));
+        expect!["the dense form of a sparse tensor has 4398046511104 bytes, more than the limit of 1048576"].assert_eq(&refusal(&[1 << 40], linear([0, 1])));
         let empty = SparseTensorProto::default();
         let external = External::beside(Path::new("m.onnx"));
-        let error = decode_sparse(&empty, &external).unwrap_err();
+        let error = decode_sparse(&empty, &external, 0).unwrap_err();
         expect!["sparse tensor is invalid: it has no `values`"].assert_eq(&error.to_string());
     }
 }

@@ -15,6 +15,9 @@ enum PixelFormat {
 
 const STREAM: usize = 0;
 
+/// The shape of the result is known only when it is decoded: this much is believed.
+const MAX_BYTES: usize = 1 << 28;
+
 /// From the bytes of a BMP, JPEG, PNG, PNM, TIFF or WebP file to `[H, W, C]` of uint8.
 #[derive(Debug)]
 struct ImageDecoder {
@@ -35,9 +38,10 @@ impl ImageDecoder {
     }
 
     fn pixels(&self, stream: &Tensor) -> Result<Pixels, OpError> {
-        let rgb = decode(stream.slice::<u8>()).map_err(|error| OpError::NotSupported {
-            what: format!("the content of input `encoded_stream` ({error})"),
-        })?;
+        let rgb =
+            decode(stream.slice::<u8>(), MAX_BYTES).map_err(|error| OpError::NotSupported {
+                what: format!("the content of input `encoded_stream` ({error})"),
+            })?;
         Ok(match self.format {
             PixelFormat::Rgb => rgb,
             PixelFormat::Gray => rgb.to_gray(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::artifact;
 use crate::cost::{CostTable, uniform};
 use crate::data::InputSpec;
-use crate::exec::{Changes, Engine as _, EngineKind, Keep, Reference};
+use crate::exec::{EngineKind, Reference};
 use crate::graph::{Graph, Types, ValueId, infer};
 use crate::metric::sqnr::Aggregation;
 use crate::onnx::Model;
@@ -117,9 +117,8 @@ impl Network {
             let mut types = infer(graph, &input_types);
             if types.errors.is_empty() && !types.are_complete(graph) {
                 let engine = Reference::new(graph, resources.memory_bytes);
-                let values = engine.run(inputs, &Changes::default(), Keep::All);
-                let values = values.map_err(PipelineError::FirstPass)?;
-                types.observe(|id| values.get(id).map(Tensor::ty));
+                let seen = engine.types(inputs).map_err(PipelineError::FirstPass)?;
+                types.observe(|id| seen[id.index()].clone());
             }
             Ok(types)
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::artifact::{
     self, Artifact as _, ArtifactError, ROUNDING_FILE, RoundedEntry, RoundedSet, RoundingLoss,
 };
-use crate::data::{DataError, NpzError, npz_bytes, read_arrays};
+use crate::data::{DEFAULT_LIMIT_BYTES, DataError, NpzError, npz_bytes, read_arrays};
 use crate::pipeline::artifacts::{read_weight, weight_encoding};
 use crate::pipeline::{Head, Network, PipelineError};
 use crate::quant::{
@@ -166,7 +166,7 @@ pub(super) fn read_weights(
         let of_width = match arrays.entry(bits) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => {
-                let read = read_arrays(&path).map_err(RoundedError::Data)?;
+                let read = read_arrays(&path, DEFAULT_LIMIT_BYTES).map_err(RoundedError::Data)?;
                 free.insert(read.into_iter().collect())
             }
         };

@@ -4,10 +4,10 @@
 //! another way moves pixels by up to 9 levels, and predictions with them.
 
 use image::error::DecodingError;
-use image::{ImageError, ImageFormat, Limits};
+use image::{ImageError, ImageFormat};
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat};
 
-use crate::pixels::Pixels;
+use crate::pixels::{PixelError, Pixels, check_size};
 
 const START: u8 = 0xd8;
 const END: u8 = 0xd9;
@@ -19,27 +19,24 @@ pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
 }
 
 /// RGB, also of gray and CMYK files.
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, ImageError> {
-    try_decode(bytes, limits).map_err(|source| {
-        ImageError::Decoding(DecodingError::new(ImageFormat::Jpeg.into(), source))
-    })
-}
-
-fn try_decode(bytes: &[u8], limits: &Limits) -> Result<Pixels, JpegError> {
-    let mut decoder = Decoder::new_with_limits(bytes, decode_limits(limits))?;
-    check_header(&decoder)?;
+pub(super) fn decode(bytes: &[u8], limit_bytes: usize) -> Result<Pixels, PixelError> {
+    let damaged =
+        |source| ImageError::Decoding(DecodingError::new(ImageFormat::Jpeg.into(), source));
+    let mut decoder =
+        Decoder::new_with_limits(bytes, decode_limits(limit_bytes)).map_err(damaged)?;
+    let header = decoder.header();
+    check_size([header.height(), header.width()], limit_bytes)?;
+    check_header(&decoder).map_err(damaged)?;
     decoder.set_output_format(PixelFormat::Rgb);
-    let image = decoder.decode_image()?;
+    let image = decoder.decode_image().map_err(damaged)?;
     Ok(Pixels { size: [image.height, image.width], channels: 3, values: image.data })
 }
 
-fn decode_limits(limits: &Limits) -> DecodeLimits {
-    let mut out = DecodeLimits::default();
-    let side = |limit: Option<u32>, default| limit.map_or(default, |side| side as usize);
-    out.max_width = side(limits.max_image_width, out.max_width);
-    out.max_height = side(limits.max_image_height, out.max_height);
-    out.max_pixels = limits.max_alloc.map_or(out.max_pixels, |bytes| bytes / 3);
-    out
+/// The coefficients of a progressive file are held besides its pixels. Each scan goes over all of them:
+/// 500 are more than any writer makes.
+fn decode_limits(limit_bytes: usize) -> DecodeLimits {
+    let max_memory = Some((limit_bytes as u64).saturating_mul(4));
+    DecodeLimits { max_memory, max_scans: 500, ..DecodeLimits::default() }
 }
 
 /// Refuses what the decoder panics at: an image of no rows, and four components (CMYK, YCCK) of
@@ -87,6 +84,8 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: usize = 1 << 20;
+
     /// 4:2:0, quality 50, written by libjpeg-turbo.
     const BASELINE: &str = "\
         ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d0e1211101318281a1816\
@@ -129,7 +128,7 @@ mod tests {
     #[test]
     fn pixels_are_those_of_libjpeg_turbo() {
         for hex in [BASELINE, PROGRESSIVE] {
-            let pixels = decode(&bytes(hex), &Limits::default()).unwrap();
+            let pixels = decode(&bytes(hex), LIMIT).unwrap();
             assert_eq!((pixels.size, pixels.channels), ([4, 6], 3));
             assert_eq!(pixels.values, RGB.concat());
         }
@@ -143,7 +142,7 @@ mod tests {
         ];
         for (format, pixels, expected) in cases {
             let bytes = compress(&pixels, 8, 8, format, 100, Subsampling::S444).unwrap();
-            let pixels = decode(&bytes, &Limits::default()).unwrap();
+            let pixels = decode(&bytes, LIMIT).unwrap();
             assert_eq!((pixels.size, pixels.channels), ([8, 8], 3));
             assert_eq!(pixels.values, expected.repeat(64), "{format:?}");
         }
@@ -168,31 +167,27 @@ mod tests {
         let mut short = compress(&pixels, 64, 48, PixelFormat::Rgb, 90, Subsampling::S420).unwrap();
         short.truncate(short.len() / 2);
         short.extend([0xff, END]);
-        let mut narrow = Limits::default();
-        narrow.max_image_width = Some(5);
-        let mut small = Limits::default();
-        small.max_alloc = Some(71);
         let mut cmyk = compress(&[9; 256], 8, 8, PixelFormat::Cmyk, 90, Subsampling::S444).unwrap();
         let frame = cmyk.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
         let last_sampling = frame + 20;
         cmyk[last_sampling] = 0x21;
         let mut flat = cmyk.clone();
         flat[frame + 5..frame + 7].fill(0);
-        let error = |bytes: &[u8], limits: &Limits| decode(bytes, limits).unwrap_err().to_string();
-        let unlimited = Limits::default();
+        let error = |bytes: &[u8], limit| decode(bytes, limit).unwrap_err().to_string();
+        assert_eq!(
+            error(&whole, 71),
+            "it is 4x6, expected at most 32768 a side and 71 bytes of pixels"
+        );
         let cases = [
-            (short, &unlimited, "unexpected end of data"),
-            (whole.clone(), &narrow, "image width 6 exceeds limit 5"),
-            (whole, &small, "total pixels 24 exceeds limit 23"),
+            (short, "unexpected end of data"),
             (
                 cmyk,
-                &unlimited,
                 "unsupported feature: sampling factors [[1, 1], [1, 1], [1, 1], [2, 1]] of four components",
             ),
-            (flat, &unlimited, "unsupported feature: image without rows"),
+            (flat, "unsupported feature: image without rows"),
         ];
-        for (bytes, limits, expected) in cases {
-            assert_eq!(error(&bytes, limits), format!("Format error decoding Jpeg: {expected}"));
+        for (bytes, expected) in cases {
+            assert_eq!(error(&bytes, LIMIT), format!("Format error decoding Jpeg: {expected}"));
         }
     }
 }

@@ -4,10 +4,31 @@ pub(crate) mod jpeg;
 
 use std::io::Cursor;
 
-use image::{ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader, Limits};
 
 /// The largest side of an image.
-pub(crate) const MAX_SIDE: u32 = 32_768;
+const MAX_SIDE: usize = 32_768;
+
+/// Why there are no pixels.
+#[derive(Debug, thiserror::Error)]
+pub enum PixelError {
+    #[error(transparent)]
+    Image(#[from] ImageError),
+
+    #[error(
+        "it is {height}x{width}, expected at most {MAX_SIDE} a side and {limit_bytes} bytes of pixels"
+    )]
+    TooLarge { height: usize, width: usize, limit_bytes: usize },
+}
+
+/// Refuses an image of that many pixels before there is memory for them.
+fn check_size([height, width]: [usize; 2], limit_bytes: usize) -> Result<(), PixelError> {
+    let found_bytes = height.saturating_mul(width).saturating_mul(3);
+    if height <= MAX_SIDE && width <= MAX_SIDE && found_bytes <= limit_bytes {
+        return Ok(());
+    }
+    Err(PixelError::TooLarge { height, width, limit_bytes })
+}
 
 /// An 8-bit image, channels innermost: `[H, W, C]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,19 +49,31 @@ impl Pixels {
 }
 
 /// Red, green and blue; alpha is dropped, 16 bits become 8. The format is told by the content.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Pixels, ImageError> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    if jpeg::is_jpeg(bytes) { jpeg::decode(bytes, &limits) } else { decode_other(bytes, limits) }
-}
-
-fn decode_other(bytes: &[u8], limits: Limits) -> Result<Pixels, ImageError> {
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    reader.limits(limits);
-    let rgb = reader.decode()?.into_rgb8();
+///
+/// # Errors
+/// Also if the pixels would take more than `limit_bytes`.
+pub(crate) fn decode(bytes: &[u8], limit_bytes: usize) -> Result<Pixels, PixelError> {
+    if jpeg::is_jpeg(bytes) {
+        return jpeg::decode(bytes, limit_bytes);
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let rgb = decode_limited(reader.map_err(ImageError::IoError)?, limit_bytes)?.into_rgb8();
     let size = [rgb.height() as usize, rgb.width() as usize];
     Ok(Pixels { size, channels: 3, values: rgb.into_raw() })
+}
+
+/// An image whose red, green and blue take no more than `limit_bytes`; decoding may take twice that.
+pub(crate) fn decode_limited(
+    mut reader: ImageReader<Cursor<&[u8]>>,
+    limit_bytes: usize,
+) -> Result<DynamicImage, PixelError> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some((limit_bytes as u64).saturating_mul(2));
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    check_size([height as usize, width as usize], limit_bytes)?;
+    Ok(DynamicImage::from_decoder(decoder)?)
 }
 
 /// ITU-R 601 in 16 fraction bits, as Pillow has it: `0.299 R + 0.587 G + 0.114 B`.
@@ -52,6 +85,28 @@ fn luma(rgb: [u8; 3]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file of 60 bytes that claims 4 GB of pixels.
+    #[test]
+    fn sizes_are_refused_before_there_is_memory_for_them() {
+        let mut png = Vec::new();
+        let image = image::RgbImage::from_pixel(2, 1, image::Rgb([9; 3]));
+        image.write_to(&mut Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+        let refusal = |png: &[u8], limit| decode(png, limit).unwrap_err().to_string();
+        assert!(decode(&png, 6).is_ok());
+        let expected = "expected at most 32768 a side and";
+        assert_eq!(refusal(&png, 5), format!("it is 1x2, {expected} 5 bytes of pixels"));
+        let ihdr = 16;
+        for (side, found) in [(32_000_u32, "32000x32000"), (40_000, "40000x40000")] {
+            png[ihdr..ihdr + 4].copy_from_slice(&side.to_be_bytes());
+            png[ihdr + 4..ihdr + 8].copy_from_slice(&side.to_be_bytes());
+            let mut crc = flate2::Crc::new();
+            crc.update(&png[12..29]);
+            png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+            let text = format!("it is {found}, {expected} 1073741824 bytes of pixels");
+            assert_eq!(refusal(&png, 1 << 30), text);
+        }
+    }
 
     #[test]
     fn gray() {

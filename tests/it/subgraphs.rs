@@ -276,6 +276,25 @@ fn broken_functions() {
     );
 }
 
+/// Every level takes some of the stack.
+#[test]
+fn functions_in_functions_without_end() {
+    let function =
+        |i: usize| format!("function local.f{i} (x) -> (y) {{ y = local.f{}(x) }} ", i + 1);
+    let chain: String = (0..60).map(function).collect();
+    let main = r#"import "" 21 "local" 1 main (float[N] x) -> (y) { y = local.f0(x) }"#;
+    fails(
+        &format!("{main} {chain}"),
+        &[],
+        expect![
+            "`m.onnx` is not supported: it has functions and subgraphs in each other, more than 50 deep"
+        ],
+    );
+    let last = "function local.f40 (x) -> (y) { y = Neg(x) }";
+    let chain: String = (0..40).map(function).collect();
+    gives(&format!("{main} {chain} {last}"), &[floats(&[1.])], &[floats(&[-1.])]);
+}
+
 #[test]
 fn broken_subgraphs() {
     let with =

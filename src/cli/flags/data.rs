@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mpq::artifact::Config;
 use mpq::data::{
-    Channels, Crop, DataError, Dataset, Filter, ImageOptions, ImageSettings, InputSpec, Options,
-    Pad, PerChannel, Preprocessing, Preset, Resize,
+    Channels, Crop, DEFAULT_LIMIT_BYTES, DataError, Dataset, Filter, ImageOptions, ImageSettings,
+    InputSpec, Options, Pad, PerChannel, Preprocessing, Preset, Resize,
 };
 
 use crate::cli::Ui;
@@ -78,13 +78,22 @@ pub(in crate::cli) struct Defaults<'a> {
     /// What an earlier run did to images; counts unless a flag speaks of them.
     pub(in crate::cli) preprocessing: Option<&'a Preprocessing>,
     pub(in crate::cli) seed: u64,
+    /// The most that a sample may take.
+    pub(in crate::cli) limit_bytes: usize,
 }
 
 impl Defaults<'_> {
     pub(in crate::cli) const CALIBRATION: Defaults<'static> =
-        Defaults { samples: Some(256), preprocessing: None, seed: 0 };
+        Defaults { samples: Some(256), ..Defaults::EVALUATION };
     pub(in crate::cli) const EVALUATION: Defaults<'static> =
-        Defaults { samples: None, preprocessing: None, seed: 0 };
+        Defaults { samples: None, preprocessing: None, seed: 0, limit_bytes: DEFAULT_LIMIT_BYTES };
+}
+
+impl<'a> Defaults<'a> {
+    /// The same for another --memory than that by default.
+    pub(in crate::cli) fn within(self, memory_bytes: usize) -> Defaults<'a> {
+        Defaults { limit_bytes: memory_bytes, ..self }
+    }
 }
 
 impl DataArgs {
@@ -158,6 +167,7 @@ impl DataArgs {
             samples,
             seed: self.seed.unwrap_or(defaults.seed),
             skip_bad: self.skip_bad,
+            limit_bytes: defaults.limit_bytes,
         };
         let data = Dataset::open(sources, inputs, &options, ui)?;
         report_bad(&data, ui);

@@ -38,4 +38,9 @@ impl ModelArgs {
     pub(in crate::cli) fn load(&self) -> Result<Model, LoadError> {
         onnx::load(&self.model, &self.dims())
     }
+
+    /// The same for another --memory than that by default.
+    pub(in crate::cli) fn load_within(&self, memory_bytes: usize) -> Result<Model, LoadError> {
+        onnx::load_within(&self.model, &self.dims(), memory_bytes)
+    }
 }

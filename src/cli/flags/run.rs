@@ -44,8 +44,13 @@ impl RunArgs {
         Ok(())
     }
 
+    /// What may be held besides the model itself.
+    pub(in crate::cli) fn memory_bytes(&self) -> usize {
+        self.memory.0
+    }
+
     pub(in crate::cli) fn resources(&self) -> Resources {
-        Resources { batch: self.batch.map(|batch| batch.0), memory_bytes: self.memory.0 }
+        Resources { batch: self.batch.map(|batch| batch.0), memory_bytes: self.memory_bytes() }
     }
 
     /// An engine for a graph whose inner values no one asks for.

@@ -59,7 +59,7 @@ struct Key {
 }
 
 impl<'g> Fast<'g> {
-    /// No node may make more than `limit_bytes` at once. What is `observed` is there after a pass
+    /// A pass may not hold more than `limit_bytes` at once of what its nodes make. What is `observed` is there after a pass
     /// that keeps all, besides whatever else the engine stores.
     pub fn new(graph: &'g Graph, limit_bytes: usize, observed: &[ValueId]) -> Fast<'g> {
         Fast {
@@ -87,6 +87,11 @@ impl<'g> Fast<'g> {
         let changed = changes.hooks.keys().chain(changes.constants.keys()).copied();
         let hooked: Vec<ValueId> = changed.filter(|id| plain.is_hidden[id.index()]).collect();
         if hooked.is_empty() { plain } else { self.find_plan(Key { inputs, keep, hooked }) }
+    }
+
+    fn expect_room(&self, plan: &Plan, keep: Keep) -> Result<(), RunError> {
+        let (found, limit) = (plan.most_bytes[usize::from(keep == Keep::All)], self.limit_bytes);
+        if found <= limit { Ok(()) } else { Err(RunError::OverLimit { found, limit }) }
     }
 
     fn find_plan(&self, key: Key) -> Arc<Plan> {
@@ -121,6 +126,7 @@ impl Engine for Fast<'_> {
         check_inputs(self.graph, inputs)?;
         let types = inputs.iter().map(Tensor::ty).collect();
         let plan = self.plan(types, keep, changes);
+        self.expect_room(&plan, keep)?;
         let mut pass = Pass::new(self, &plan, changes, None, keep);
         pass.set_inputs(inputs);
         pass.run(inputs.to_vec())
@@ -130,6 +136,7 @@ impl Engine for Fast<'_> {
         check_inputs(self.graph, inputs)?;
         let (types, changes) = (inputs.iter().map(Tensor::ty).collect(), Changes::default());
         let plan = self.plan(types, Keep::All, &changes);
+        self.expect_room(&plan, Keep::Outputs)?;
         let mut pass = Pass::new(self, &plan, &changes, None, Keep::Outputs);
         pass.set_inputs(inputs);
         pass.run_observed(visit)

@@ -139,6 +139,12 @@ impl<'a> Pass<'a> {
         Ok(index..index + 1)
     }
 
+    /// Bytes of values whose types the plan did not know.
+    pub(super) fn held_beside_plan(&self) -> usize {
+        let unknown = self.plan.unknown.iter().filter_map(|id| self.fresh[id.index()].as_ref());
+        unknown.map(Stored::size_bytes).sum()
+    }
+
     /// What is kept of a pass that ran all steps.
     fn finish(mut self, inputs: Vec<Tensor>) -> Values {
         self.finish_outputs();

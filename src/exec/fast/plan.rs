@@ -28,6 +28,11 @@ pub(super) struct Plan {
     pub(super) side_by_side: usize,
     /// Steps that are run a few rows at a time, in order.
     pub(super) strips: Vec<Strip>,
+    /// The most bytes that a pass holds at once of what nodes make, where the types are known: if it
+    /// frees what is not needed, and if it keeps all.
+    pub(super) most_bytes: [usize; 2],
+    /// What operators make of types that are not known.
+    pub(super) unknown: Vec<ValueId>,
 }
 
 /// The most that a value may take where passes run side by side: half of a usual second-level cache.
@@ -118,8 +123,48 @@ impl Plan {
             let is_apart = index + 1 < side_by_side && !visible.is_kept;
             n_readers[made.index()] == 1 && !is_stored && is_apart
         });
-        Plan { steps, known, last_reader, is_hidden, side_by_side, strips }
+        let most_bytes = [false, true].map(|is_kept| {
+            let is_read_last = |id: ValueId, index: usize| {
+                !is_kept && last_reader[id.index()] == Some(index) && !graph.is_output(id)
+            };
+            most_bytes(graph, types, &steps, limit_bytes, is_read_last)
+        });
+        let made = graph.nodes().flat_map(|(_, node)| node.present_outputs());
+        let unknown = made.filter(|&id| types.get(id).is_none()).collect();
+        Plan { steps, known, last_reader, is_hidden, side_by_side, strips, most_bytes, unknown }
     }
+}
+
+/// See [`Plan::most_bytes`]. Up to a step that is too large by itself, for a pass ends there.
+fn most_bytes(
+    graph: &Graph,
+    types: &Types,
+    steps: &[Step],
+    limit_bytes: usize,
+    is_read_last: impl Fn(ValueId, usize) -> bool,
+) -> usize {
+    let mut sizes = vec![0_usize; graph.n_values()];
+    let (mut held, mut most) = (0_usize, 0);
+    for (index, step) in steps.iter().enumerate() {
+        let made: Vec<(ValueId, usize)> = match step.head {
+            Head::Reference => {
+                let size = |id| types.get(id).map_or(0, |ty| ty.size_bytes());
+                graph.node(step.node).present_outputs().map(|id| (id, size(id))).collect()
+            }
+            _ => vec![(step.output, step.made_len().saturating_mul(size_of::<f32>()))],
+        };
+        let made_bytes = made.iter().fold(0, |sum: usize, (_, bytes)| sum.saturating_add(*bytes));
+        if limit_bytes < made_bytes {
+            break;
+        }
+        made.into_iter().for_each(|(id, bytes)| sizes[id.index()] = bytes);
+        held = held.saturating_add(made_bytes);
+        most = most.max(held);
+        for id in step.operands().filter(|&id| is_read_last(id, index)) {
+            held -= std::mem::take(&mut sizes[id.index()]);
+        }
+    }
+    most
 }
 
 /// See [`Plan::side_by_side`].

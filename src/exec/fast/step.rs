@@ -63,7 +63,7 @@ impl Pass<'_> {
             let constant = || self.constant(id).map(|constant| constant.tensor().into_owned());
             known.or_else(stored).or_else(constant)
         };
-        let outputs = self.engine.reference.node(step.node, value)?;
+        let outputs = self.engine.reference.node(step.node, self.held_beside_plan(), value)?;
         let node = self.engine.graph.node(step.node);
         for (output, tensor) in node.outputs.iter().zip(outputs) {
             let Some(output) = *output else { continue };

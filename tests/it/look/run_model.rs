@@ -25,7 +25,7 @@ fn sandbox() -> Sandbox {
 fn logits(sandbox: &Sandbox, file: &str) -> Tensor {
     let spec =
         InputSpec { name: "logits".to_owned(), dtype: DType::F32, dims: vec![None, Some(10)] };
-    read_inputs(&[sandbox.path(file)], &[spec]).unwrap().remove(0)
+    read_inputs(&[sandbox.path(file)], &[spec], 1 << 20).unwrap().remove(0)
 }
 
 #[test]
