@@ -6,6 +6,7 @@ mod cli;
 #[cfg(unix)]
 mod cluster;
 mod digits;
+mod fuzzed;
 mod layers;
 mod look;
 mod onnx_reader;
