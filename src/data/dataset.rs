@@ -56,6 +56,8 @@ pub struct Dataset {
     digests: Arc<OnceLock<Vec<Digest>>>,
     defaults: Arc<Vec<String>>,
     bad: Arc<Vec<BadSample>>,
+    /// As in the options.
+    limit_bytes: usize,
 }
 
 /// A sample that was left out.
@@ -80,6 +82,7 @@ impl Dataset {
             digests: Arc::default(),
             defaults: Arc::new(defaults),
             bad: Arc::new(Vec::new()),
+            limit_bytes: options.limit_bytes,
         };
         if options.skip_bad {
             dataset.skip_bad(progress)?;
@@ -131,6 +134,11 @@ impl Dataset {
 
     pub fn is_empty(&self) -> bool {
         self.chosen.is_empty()
+    }
+
+    /// The most that the samples of a pass may take.
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
     }
 
     /// A tensor for each of the network's inputs, in their order, with a batch axis of 1.

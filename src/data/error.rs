@@ -110,6 +110,11 @@ pub enum DataError {
     )]
     OverLimit { name: String, found_bytes: usize, limit_bytes: usize },
 
+    #[error(
+        "a batch of {batch} samples takes {found_bytes} bytes, more than the limit of {limit_bytes}\nhint: a larger --memory holds it"
+    )]
+    Batch { batch: usize, found_bytes: usize, limit_bytes: usize },
+
     #[error("`{}`, line {line}: {problem}", path.display())]
     Csv { path: PathBuf, line: usize, problem: String },
 

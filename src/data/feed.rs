@@ -50,11 +50,25 @@ impl<'a> Feed<'a> {
         self.dataset.key(pass * self.batch).name
     }
 
+    /// The batch is a number in the model's file.
+    fn expect_room(&self, sample: &[Tensor]) -> Result<(), DataError> {
+        // A tensor takes some bytes however few elements it has.
+        let bytes = |x: &Tensor| x.size_bytes().saturating_add(size_of::<Tensor>());
+        let sample_bytes: usize = sample.iter().map(bytes).fold(0, usize::saturating_add);
+        let found_bytes = sample_bytes.saturating_mul(self.batch);
+        let limit_bytes = self.dataset.limit_bytes();
+        if found_bytes <= limit_bytes {
+            return Ok(());
+        }
+        Err(DataError::Batch { batch: self.batch, found_bytes, limit_bytes })
+    }
+
     /// A tensor for each input of the network.
     pub fn inputs(&self, pass: usize) -> Result<Vec<Tensor>, DataError> {
         let range = self.samples(pass);
         let mut samples: Vec<Vec<Tensor>> =
             range.map(|index| self.dataset.sample(index)).collect::<Result<_, _>>()?;
+        self.expect_room(&samples[0])?;
         while samples.len() < self.batch {
             samples.push(samples.last().expect("a pass has a sample").clone());
         }
@@ -65,12 +79,12 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// Joins tensors of one shape along their first axis.
+/// Joins tensors of one shape along their first axis. Without any axis there is one for all samples.
 fn stack(tensors: Vec<&Tensor>) -> Tensor {
-    if let [single] = tensors.as_slice() {
-        return (*single).clone();
-    }
     let first = tensors[0];
+    if tensors.len() == 1 || first.rank() == 0 {
+        return first.clone();
+    }
     let mut shape = first.shape().to_vec();
     if let Some(batch) = shape.first_mut() {
         *batch *= tensors.len();
@@ -115,5 +129,14 @@ mod tests {
 
         let single = Feed::new(&data, &[spec(None)]);
         assert_eq!((single.len(), single.batch()), (5, 1));
+
+        let endless = Feed::new(&data, &[spec(Some(1 << 40))]).inputs(0).unwrap_err().to_string();
+        assert!(endless.starts_with("a batch of 1099511627776 samples takes "), "{endless}");
+
+        let scalar = InputSpec { name: "s".to_owned(), dtype: DType::F32, dims: Vec::new() };
+        let inputs = [spec(Some(3)), scalar];
+        let data = Dataset::open(&["noise".into()], &inputs, &options, &Silent).unwrap();
+        let shapes: Vec<usize> = Feed::new(&data, &inputs).inputs(0).unwrap()[1].shape().to_vec();
+        assert!(shapes.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! `ImageDecoder`: pixels of an encoded image, <https://onnx.ai/onnx/operators/onnx__ImageDecoder.html>.
 
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
-use crate::pixels::{Pixels, decode};
+use crate::pixels::{Pixels, decode_any};
 use crate::tensor::{DType, Tensor, TensorType};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::onnx("ImageDecoder", 20, ImageDecoder::read)];
@@ -39,7 +39,7 @@ impl ImageDecoder {
 
     fn pixels(&self, stream: &Tensor) -> Result<Pixels, OpError> {
         let rgb =
-            decode(stream.slice::<u8>(), MAX_BYTES).map_err(|error| OpError::NotSupported {
+            decode_any(stream.slice::<u8>(), MAX_BYTES).map_err(|error| OpError::NotSupported {
                 what: format!("the content of input `encoded_stream` ({error})"),
             })?;
         Ok(match self.format {

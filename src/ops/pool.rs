@@ -435,6 +435,9 @@ mod tests {
     #[test]
     fn pools_refuse() {
         op("MaxPool").tensor(counting(&[1, 1, 4])).fails("attribute `kernel_shape` is missing");
+        pool("MaxPool", counting(&[1, 1, 4, 4]), &[1 << 31, 1 << 31])
+            .ints("pads", &[1 << 30; 4])
+            .fails("attribute `kernel_shape` is [2147483648, 2147483648]; supported: at most 4194304 positions");
         pool("MaxPool", counting(&[1, 1, 4]), &[2, 2])
             .fails("attribute `kernel_shape` is [2, 2], expected 1 values for this input");
         pool("MaxPool", counting(&[1, 1, 2]), &[3]).ints("strides", &[2]).fails(

@@ -3,6 +3,9 @@
 use crate::kernels::Axis;
 use crate::ops::{Attrs, OpError};
 
+/// Of a pool's window, which is no larger in a file for being larger: 2048 x 2048.
+const MOST_POSITIONS: usize = 1 << 22;
+
 /// Where the padding comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AutoPad {
@@ -80,7 +83,13 @@ impl Window {
 
     /// The kernel of a pool over `rank` spatial axes.
     pub(super) fn kernel(&self, rank: usize) -> Result<Vec<usize>, OpError> {
-        sizes("kernel_shape", &self.kernel_shape, rank, 1)
+        let kernel = sizes("kernel_shape", &self.kernel_shape, rank, 1)?;
+        let positions = kernel.iter().fold(1, |product: usize, &size| product.saturating_mul(size));
+        if MOST_POSITIONS < positions {
+            let supported = format!("at most {MOST_POSITIONS} positions");
+            return Err(OpError::attribute("kernel_shape", format!("{kernel:?}"), supported));
+        }
+        Ok(kernel)
     }
 
     /// The kernel that a weight has; `kernel_shape` has to agree.

@@ -4,7 +4,7 @@ pub(crate) mod jpeg;
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 
 /// The largest side of an image.
 const MAX_SIDE: usize = 32_768;
@@ -14,6 +14,9 @@ const MAX_SIDE: usize = 32_768;
 pub enum PixelError {
     #[error(transparent)]
     Image(#[from] ImageError),
+
+    #[error("it is {found:?}, expected PNG, JPEG, WebP or BMP")]
+    Format { found: ImageFormat },
 
     #[error(
         "it is {height}x{width}, expected at most {MAX_SIDE} a side and {limit_bytes} bytes of pixels"
@@ -48,11 +51,21 @@ impl Pixels {
     }
 }
 
-/// Red, green and blue; alpha is dropped, 16 bits become 8. The format is told by the content.
+/// Red, green and blue; alpha is dropped, 16 bits become 8. The format, of those of samples, is told by
+/// the content.
 ///
 /// # Errors
 /// Also if the pixels would take more than `limit_bytes`.
 pub(crate) fn decode(bytes: &[u8], limit_bytes: usize) -> Result<Pixels, PixelError> {
+    match image::guess_format(bytes) {
+        // Reading the directory of a TIFF file may take 256 MiB before there are any limits.
+        Ok(found @ (ImageFormat::Tiff | ImageFormat::Pnm)) => Err(PixelError::Format { found }),
+        _ => decode_any(bytes, limit_bytes),
+    }
+}
+
+/// The same for every format there is.
+pub(crate) fn decode_any(bytes: &[u8], limit_bytes: usize) -> Result<Pixels, PixelError> {
     if jpeg::is_jpeg(bytes) {
         return jpeg::decode(bytes, limit_bytes);
     }
@@ -85,6 +98,14 @@ fn luma(rgb: [u8; 3]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_format_of_samples() {
+        let text = decode(b"II*\0\x08\0\0\0\0\0", 1 << 20).unwrap_err().to_string();
+        assert_eq!(text, "it is Tiff, expected PNG, JPEG, WebP or BMP");
+        assert!(decode(b"P6 1 1 255 abc", 1 << 20).is_err());
+        assert!(decode_any(b"P6 1 1 255 abc", 1 << 20).is_ok());
+    }
 
     /// A file of 60 bytes that claims 4 GB of pixels.
     #[test]
