@@ -119,11 +119,8 @@ impl<'a> Measurer<'a> {
         measure: Measure<'a>,
     ) -> Result<Pieces, MeasureError> {
         let Setup { feed, outputs, block, ledger, .. } = &self.setup;
-        let mut sheet = Sheet::new(work, feed.len(), *ledger);
-        let (todos, to_do, known) = sheet.plan(wanted, |pass, powers| {
-            let n_samples = feed.n_samples_in(pass);
-            powers.0.len() == outputs.len() && powers.0.iter().all(|p| p.len() == n_samples)
-        });
+        let sheet = Sheet::new(work, feed, outputs.len(), *ledger);
+        let (todos, to_do, known) = sheet.plan(wanted);
         progress.begin(phase, to_do + known);
         progress.skip(known);
         let block = if *block == 0 { rayon::current_num_threads() } else { *block };
@@ -131,8 +128,7 @@ impl<'a> Measurer<'a> {
             measure(self, work, todos, &sheet, progress)?;
         }
         progress.finish();
-        let zero = |pass| Powers::zero(outputs.len(), feed.n_samples_in(pass));
-        Ok(sheet.into_pieces(zero))
+        Ok(sheet.into_pieces())
     }
 
     /// For jobs that change little: what depends on a change is run from the float pass on.
@@ -149,7 +145,7 @@ impl<'a> Measurer<'a> {
         let base = |todo: &Todo| {
             let base = self.pass(todo.pass, &Changes::default(), Keep::All, progress)?;
             if todo.needs_signal {
-                sheet.keep(todo.pass, None, self.signal(todo.pass, &base)?);
+                sheet.keep(todo.pass, None, &self.signal(todo.pass, &base)?);
             }
             Ok((todo.pass, base))
         };
@@ -172,7 +168,7 @@ impl<'a> Measurer<'a> {
             let all = engine.differences(&from, changes, outputs, feed.batch());
             for (&&(pass, ref base), differences) in some.iter().zip(all) {
                 let differences = differences.map_err(|source| self.failed(pass, source))?;
-                sheet.keep(pass, Some(index), self.noise(pass, base, differences)?);
+                sheet.keep(pass, Some(index), &self.noise(pass, base, differences)?);
                 progress.advance(1);
             }
             Ok(())
@@ -201,7 +197,7 @@ impl<'a> Measurer<'a> {
             let pass = todo.pass;
             let float = self.float(pass, progress)?;
             if todo.needs_signal {
-                sheet.keep(pass, None, self.signal(pass, &float)?);
+                sheet.keep(pass, None, &self.signal(pass, &float)?);
             }
             let mut before: Option<(Values, &Changes<'_>)> = None;
             for (at, &index) in todo.runs.iter().enumerate() {
@@ -218,7 +214,7 @@ impl<'a> Measurer<'a> {
                     None => self.pass(pass, changes, keep, progress)?,
                 };
                 let differences = Difference::all(&float, &changed, outputs, feed.batch());
-                sheet.keep(pass, Some(index), self.noise(pass, &float, differences)?);
+                sheet.keep(pass, Some(index), &self.noise(pass, &float, differences)?);
                 before = is_base.then_some((changed, changes));
             }
             Ok(())

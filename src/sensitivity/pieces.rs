@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::data::Feed;
 use crate::sensitivity::work::Work;
 use crate::sensitivity::{Ledger, Powers, Unit};
 
@@ -41,10 +42,44 @@ pub(super) struct Sheet<'a> {
     rows: Vec<Row>,
 }
 
-#[derive(Default)]
+/// Powers of one pass, in a block of memory that is there before the work begins: small ones that are made
+/// in the course of it would lie between what passes leave, which then could not be used again.
 struct Row {
-    signal: OnceLock<Powers>,
-    noises: Vec<OnceLock<Powers>>,
+    n_outputs: usize,
+    n_samples: usize,
+    /// By unit, output and sample; the first unit is the signal, then come the runs.
+    cells: Vec<OnceLock<f64>>,
+}
+
+impl Row {
+    fn new(n_runs: usize, n_outputs: usize, n_samples: usize) -> Row {
+        let n_cells = (1 + n_runs) * n_outputs * n_samples;
+        Row { n_outputs, n_samples, cells: (0..n_cells).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn unit(&self, index: Option<usize>) -> &[OnceLock<f64>] {
+        let len = self.n_outputs * self.n_samples;
+        &self.cells[index.map_or(0, |index| 1 + index) * len..][..len]
+    }
+
+    /// Whether powers are of this form.
+    fn fits(&self, powers: &Powers) -> bool {
+        powers.0.len() == self.n_outputs && powers.0.iter().all(|p| p.len() == self.n_samples)
+    }
+
+    /// Each once.
+    fn set(&self, index: Option<usize>, powers: &Powers) {
+        for (cell, &power) in self.unit(index).iter().zip(powers.0.iter().flatten()) {
+            cell.set(power).expect("every unit is measured once");
+        }
+    }
+
+    fn get(&self, index: Option<usize>) -> Option<Powers> {
+        let outputs = self.unit(index).chunks(self.n_samples);
+        let powers =
+            |cells: &[OnceLock<f64>]| cells.iter().map(|cell| cell.get().copied()).collect();
+        outputs.map(powers).collect::<Option<_>>().map(Powers)
+    }
 }
 
 /// What is left to do of a pass.
@@ -65,23 +100,17 @@ impl Todo {
 impl<'a> Sheet<'a> {
     pub(super) fn new(
         work: &'a Work<'a>,
-        n_passes: usize,
+        feed: &Feed<'_>,
+        n_outputs: usize,
         ledger: Option<&'a dyn Ledger>,
     ) -> Sheet<'a> {
-        let row = |_| Row {
-            signal: OnceLock::new(),
-            noises: work.to_run.iter().map(|_| OnceLock::new()).collect(),
-        };
-        Sheet { work, ledger, rows: (0..n_passes).map(row).collect() }
+        let row = |pass| Row::new(work.to_run.len(), n_outputs, feed.n_samples_in(pass));
+        Sheet { work, ledger, rows: (0..feed.len()).map(row).collect() }
     }
 
     /// Takes what the ledger knows; gives what is left to do, the steps that it takes, and the steps
-    /// that need not be done. `fits` says whether powers are of a pass's form.
-    pub(super) fn plan(
-        &mut self,
-        wanted: Wanted<'_>,
-        fits: impl Fn(usize, &Powers) -> bool,
-    ) -> (Vec<Todo>, u64, u64) {
+    /// that need not be done.
+    pub(super) fn plan(&self, wanted: Wanted<'_>) -> (Vec<Todo>, u64, u64) {
         let mut jobs: Vec<Vec<usize>> = vec![Vec::new(); self.work.to_run.len()];
         for (job, index) in self.work.result_of.iter().enumerate() {
             if let Some(index) = *index {
@@ -89,10 +118,11 @@ impl<'a> Sheet<'a> {
             }
         }
         let (mut todos, mut to_do, mut known) = (Vec::new(), 0, 0);
-        for pass in 0..self.rows.len() {
-            let look_up = |unit: Unit<'_>| {
-                let powers = self.ledger.and_then(|ledger| ledger.known(&unit));
-                powers.filter(|powers| fits(pass, powers))
+        for (pass, row) in self.rows.iter().enumerate() {
+            let look_up = |index: Option<usize>| {
+                let powers = self.ledger.and_then(|ledger| ledger.known(&self.unit(pass, index)));
+                let powers = powers.filter(|powers| row.fits(powers));
+                powers.inspect(|powers| row.set(index, powers)).is_some()
             };
             let mut todo = Todo { pass, needs_signal: false, runs: Vec::new() };
             let mut n_known = 0;
@@ -100,22 +130,16 @@ impl<'a> Sheet<'a> {
                 if !jobs.iter().any(|&job| wanted(pass, Some(job))) {
                     continue;
                 }
-                match look_up(self.unit(pass, Some(index))) {
-                    Some(powers) => {
-                        n_known += 1;
-                        self.rows[pass].noises[index] = powers.into();
-                    }
-                    None => todo.runs.push(index),
+                match look_up(Some(index)) {
+                    true => n_known += 1,
+                    false => todo.runs.push(index),
                 }
             }
             if wanted(pass, None) {
-                match look_up(self.unit(pass, None)) {
+                match look_up(None) {
                     // The float pass is run in any case if there is noise to measure.
-                    Some(powers) => {
-                        n_known += u64::from(todo.runs.is_empty());
-                        self.rows[pass].signal = powers.into();
-                    }
-                    None => todo.needs_signal = true,
+                    true => n_known += u64::from(todo.runs.is_empty()),
+                    false => todo.needs_signal = true,
                 }
             }
             known += n_known;
@@ -128,13 +152,11 @@ impl<'a> Sheet<'a> {
     }
 
     /// Each once.
-    pub(super) fn keep(&self, pass: usize, index: Option<usize>, powers: Powers) {
+    pub(super) fn keep(&self, pass: usize, index: Option<usize>, powers: &Powers) {
         if let Some(ledger) = self.ledger {
-            ledger.keep(&self.unit(pass, index), &powers);
+            ledger.keep(&self.unit(pass, index), powers);
         }
-        let row = &self.rows[pass];
-        let cell = index.map_or(&row.signal, |index| &row.noises[index]);
-        cell.set(powers).expect("every unit is measured once");
+        self.rows[pass].set(index, powers);
     }
 
     fn unit(&self, pass: usize, index: Option<usize>) -> Unit<'a> {
@@ -142,16 +164,16 @@ impl<'a> Sheet<'a> {
         Unit { pass, changes }
     }
 
-    /// By job; `zero` is what a pass without any change has.
-    pub(super) fn into_pieces(self, zero: impl Fn(usize) -> Powers) -> Pieces {
+    /// By job; one without any change has no noise.
+    pub(super) fn into_pieces(self) -> Pieces {
         let rows = &self.rows;
-        let noise = |pass: usize, index: &Option<usize>| match index {
-            Some(index) => rows[pass].noises[*index].get().cloned(),
-            None => Some(zero(pass)),
+        let noise = |row: &Row, index: Option<usize>| match index {
+            Some(index) => row.get(Some(index)),
+            None => Some(Powers::zero(row.n_outputs, row.n_samples)),
         };
-        let of_job = |index| (0..rows.len()).map(|pass| noise(pass, index)).collect();
+        let of_job = |&index: &Option<usize>| rows.iter().map(|row| noise(row, index)).collect();
         Pieces {
-            signal: rows.iter().map(|row| row.signal.get().cloned()).collect(),
+            signal: rows.iter().map(|row| row.get(None)).collect(),
             noises: self.work.result_of.iter().map(of_job).collect(),
         }
     }
