@@ -73,13 +73,14 @@
 //! let resources = Resources::default();
 //! let engine = network.engine(resources);
 //! let feed = Feed::new(&data, &inputs);
-//! let encodings = network.calibrate(&*engine, &feed, &Silent)?;
+//! let encodings = network.calibrate(&*engine, &feed, None, &Silent)?;
 //! let simulator = network.simulator(&encodings, None);
 //! let measuring = Measuring {
 //!     simulator: &simulator,
 //!     rounded: None,
 //!     engine: &*engine,
 //!     feed: &feed,
+//!     kept: None,
 //!     resources,
 //!     progress: &Silent,
 //! };
