@@ -12,6 +12,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "share of the activations' elements that have 16 bits or more",
     unit: Unit::Plain { most: 1. },
     is_sum: true,
+    needs_sizes: true,
     of: |model, candidates| Some(model.a16_share(candidates)),
 };
 

@@ -13,6 +13,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "the most bytes of activations that are alive at once, in the order of the model",
     unit: Unit::Scaled(BYTES),
     is_sum: false,
+    needs_sizes: true,
     of: |model, candidates| Some(model.activation_bytes(candidates) as f64),
 };
 

@@ -12,6 +12,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "mean over multiply-accumulates of (weight bits + activation bits) / 2",
     unit: Unit::Plain { most: 32. },
     is_sum: true,
+    needs_sizes: false,
     of: |model, candidates| Some(model.average_bits(candidates)),
 };
 

@@ -11,6 +11,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "bit operations: multiply-accumulates x weight bits x activation bits",
     unit: Unit::Scaled(&[("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)]),
     is_sum: true,
+    needs_sizes: false,
     of: |model, candidates| Some(model.bops(candidates) as f64),
 };
 

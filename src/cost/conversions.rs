@@ -15,6 +15,7 @@ pub(super) const NUMBER: Metric = Metric {
     doc: "units whose output has another width than what they read; may rise where bits fall",
     unit: Unit::Plain { most: f64::INFINITY },
     is_sum: false,
+    needs_sizes: false,
     of: |model, candidates| Some(model.conversions(candidates) as f64),
 };
 
@@ -23,6 +24,7 @@ pub(super) const PRICE: Metric = Metric {
     doc: "what the target asks for conversions, in its unit; may rise where bits fall",
     unit: Unit::Plain { most: f64::INFINITY },
     is_sum: false,
+    needs_sizes: true,
     of: |model, candidates| model.conversion_cost(candidates),
 };
 

@@ -34,6 +34,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "the sum of what --cost-table says that operators take",
     unit: Unit::Scaled(&[("ns", 1e-6), ("us", 1e-3), ("ms", 1.), ("s", 1e3)]),
     is_sum: true,
+    needs_sizes: true,
     of: |model, candidates| model.latency.as_ref()?.milliseconds(candidates),
 };
 

@@ -43,6 +43,8 @@ pub struct Metric {
     pub unit: Unit,
     /// Whether it is a sum over groups of what each one's choice costs.
     pub is_sum: bool,
+    /// Whether it hangs on the sizes of activations, not on MACs and weights alone.
+    pub needs_sizes: bool,
     /// What candidates, one for each group, cost; `None` where it is not known.
     pub of: fn(&CostModel<'_>, &[Candidate]) -> Option<f64>,
 }

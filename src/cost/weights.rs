@@ -10,6 +10,7 @@ pub(super) const METRIC: Metric = Metric {
     doc: "bytes of the packed weights with their scales and zero points",
     unit: Unit::Scaled(BYTES),
     is_sum: true,
+    needs_sizes: false,
     of: |model, candidates| Some(model.weight_bytes(candidates) as f64),
 };
 

@@ -49,6 +49,9 @@ pub enum Misfit {
 
 /// Everything that does not fit, in the order of the file; empty if all does.
 ///
+/// Where a dimension besides the batch is free, MACs are those of the file, and costs that need the sizes
+/// of activations are not looked at.
+///
 /// # Errors
 /// If the model's groups cannot be found: its nodes cannot run, or a dimension is free.
 pub fn misfits(
@@ -62,22 +65,23 @@ pub fn misfits(
     {
         misfits.push(Misfit::Model { found, expected });
     }
-    let (network, is_sample) = match network(model, config, target, &mut misfits)? {
+    let (mut network, sized) = match network(model, config, target, &mut misfits)? {
         Some(network) => network,
         None => return Ok(misfits),
     };
     encodings(&network, config, &mut misfits);
     biases(&network, config, &mut misfits);
-    let candidates = groups(&network, config, &mut misfits);
-    if let (Some(candidates), true) = (candidates, is_sample) {
-        costs(&network, config, &candidates, &mut misfits)?;
+    let has_macs = sized || take_macs(&mut network, config, &mut misfits);
+    let candidates = groups(&network, sized, config, &mut misfits);
+    if let (Some(candidates), true) = (candidates, has_macs) {
+        costs(&network, sized, config, &candidates, &mut misfits)?;
     }
     goals(config, &mut misfits);
     Ok(misfits)
 }
 
-/// The network as the configuration has it, and whether sizes are those of a sample; `None` if
-/// the target's rules leave nothing of it.
+/// The network as the configuration has it, and whether its inputs have all their sizes; `None` if the
+/// target's rules leave nothing of it.
 fn network(
     model: Model,
     config: &Config,
@@ -123,20 +127,42 @@ fn network(
         seed: config.settings.seed,
         dims: Default::default(),
     };
-    let is_sample = model
-        .graph
-        .inputs()
-        .iter()
-        .all(|input| input.dims.iter().skip(1).all(|dim| dim.fixed().is_some()));
+    let inputs = model.graph.inputs();
+    let sized = inputs.iter().all(|input| input.dims.iter().skip(1).all(|d| d.fixed().is_some()));
     let types = sample_types(&model.graph)?;
     match Network::new(model, &types, settings) {
-        Ok(network) => Ok(Some((network, is_sample))),
+        Ok(network) => Ok(Some((network, sized))),
         Err(PipelineError::Groups(error)) => {
             misfits.push(Misfit::Rules(error.to_string()));
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives the network the multiply-accumulates of the file; whether they can be those of its groups.
+fn take_macs(network: &mut Network, config: &Config, misfits: &mut Vec<Misfit>) -> bool {
+    // Their BOPs are to be numbers as well.
+    const MOST: u64 = u64::MAX / (Bits::FLOAT.get() as u64).pow(2);
+    let whole = config.cost.macs;
+    let in_groups = config.groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.macs));
+    if whole < in_groups || MOST < whole {
+        let expected = match whole < in_groups {
+            true => format!("at least {in_groups}, those of the groups"),
+            false => format!("at most {MOST}"),
+        };
+        let found = whole.to_string();
+        misfits.push(Misfit::Cost { metric: "cost.macs".to_owned(), found, expected });
+        return false;
+    }
+    network.groups.float_macs = whole - in_groups;
+    for group in &mut network.groups.groups {
+        if let Some(file) = config.groups.iter().find(|file| file.id == group.id) {
+            group.product_macs = file.product_macs.min(file.macs);
+            group.weight_macs = file.macs - group.product_macs;
+        }
+    }
+    true
 }
 
 fn encodings(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
@@ -195,8 +221,13 @@ fn biases(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) {
     }
 }
 
-/// The candidate of every group of the network; `None` if one has none.
-fn groups(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) -> Option<Vec<Candidate>> {
+/// The candidate of every group of the network; `None` if one has none. `sized`: whether MACs are known.
+fn groups(
+    network: &Network,
+    sized: bool,
+    config: &Config,
+    misfits: &mut Vec<Misfit>,
+) -> Option<Vec<Candidate>> {
     let groups = &network.groups.groups;
     for file in &config.groups {
         if !groups.iter().any(|group| group.id == file.id) {
@@ -211,10 +242,25 @@ fn groups(network: &Network, config: &Config, misfits: &mut Vec<Misfit>) -> Opti
             continue;
         };
         chosen.push(file.candidate);
+        if sized {
+            macs(group, file, misfits);
+        }
         members(network, group, file, misfits);
         widths(network, group, file, config, misfits);
     }
     (chosen.len() == groups.len()).then_some(chosen)
+}
+
+fn macs(group: &Group, file: &artifact::Group, misfits: &mut Vec<Misfit>) {
+    for (what, found, expected) in [
+        ("MACs", file.macs, group.weight_macs + group.product_macs),
+        ("MACs of products of activations", file.product_macs, group.product_macs),
+    ] {
+        if found != expected {
+            let (found, expected) = (found.to_string(), expected.to_string());
+            misfits.push(Misfit::Members { group: group.id.clone(), what, found, expected });
+        }
+    }
 }
 
 fn members(network: &Network, group: &Group, file: &artifact::Group, misfits: &mut Vec<Misfit>) {
@@ -288,9 +334,10 @@ fn widths(
     }
 }
 
-/// Whether costs are what the file says, and within the budgets.
+/// Whether costs are what the file says, and within the budgets; `sized`: whether all of them are known.
 fn costs(
     network: &Network,
+    sized: bool,
     config: &Config,
     candidates: &[Candidate],
     misfits: &mut Vec<Misfit>,
@@ -304,7 +351,8 @@ fn costs(
         ("cost.activation_bytes", config.cost.activation_bytes, cost.activation_bytes),
         ("cost.conversions", config.cost.conversions, cost.conversions),
     ] {
-        if found != expected {
+        let is_known = sized || metric != "cost.activation_bytes";
+        if is_known && found != expected {
             let (found, expected) = (found.to_string(), expected.to_string());
             misfits.push(Misfit::Cost { metric: metric.to_owned(), found, expected });
         }
@@ -312,7 +360,7 @@ fn costs(
     let most_precise = network.settings.candidates.most_precise();
     let full = crate::cost::unrestricted(&network.groups, most_precise);
     let all = |candidates: &[Candidate]| -> Costs {
-        let known = CostMetric::ALL.into_iter();
+        let known = CostMetric::ALL.into_iter().filter(|metric| sized || !metric.needs_sizes());
         known.filter_map(|metric| Some((metric, metric.of(&model, candidates)?))).collect()
     };
     let (used, full) = (all(candidates), all(&full));

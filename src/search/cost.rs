@@ -67,6 +67,11 @@ impl CostMetric {
         self.row().unit
     }
 
+    /// Whether it hangs on the sizes of activations, not on MACs and weights alone.
+    pub fn needs_sizes(self) -> bool {
+        self.row().needs_sizes
+    }
+
     /// Whether it is a sum over groups of what each one's choice costs.
     pub fn is_sum(self) -> bool {
         self.row().is_sum

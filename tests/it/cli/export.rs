@@ -6,6 +6,7 @@ use expect_test::expect;
 use serde_json::Value;
 
 use crate::run::{CALIB, MODEL, Sandbox};
+use crate::text_model;
 
 const FORMATS: &[&str] =
     &["qdq", "aimet-1.0", "aimet-0.6.1", "aimet-2.0", "ort-overrides", "exclude-list", "weights"];
@@ -218,6 +219,61 @@ fn a_configuration_that_fits_and_some_that_do_not() {
         cost.weight_bytes is 58690, expected 58610
         budget bops=0.1 is not met: 0.7294422081656124
     "#]].assert_eq(&misfits.stdout);
+}
+
+/// Its costs are those of the first sample, which `check` does not have.
+#[test]
+fn costs_where_a_dimension_is_free() {
+    const FREE: &str = r#"
+        import "" 17
+        main (float[N,L,4] x) -> (y) {
+            float[4,4] w = {1, -2, 3, 0.5, 1, 0.25, -1, 2, 0.1, 0.2, 0.3, 0.4, 2, 1, 0, -1}
+            a = MatMul(x, w)
+            b = Relu(a)
+            c = MatMul(b, w)
+            y = Relu(c)
+        }
+    "#;
+    let sandbox = Sandbox::new();
+    sandbox.write("m.onnx", text_model::model(FREE));
+    let samples = ndarray::Array3::from_shape_fn((4, 6, 4), |(n, l, c)| {
+        ((7 * n + 5 * l + 3 * c) % 11) as f32 - 5.
+    });
+    ndarray_npy::write_npy(sandbox.path("x.npy"), &samples).unwrap();
+    let search = ["search", "TMP/m.onnx", "--calib", "TMP/x.npy", "--budget", "0.8", "-q"];
+    let ran = sandbox.mpq(&[&search[..], &["-o", "TMP/c.json"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let fits = sandbox.mpq(&["check", "TMP/m.onnx", "TMP/c.json"]);
+    assert_eq!((fits.code, fits.stdout.as_str()), (0, ""));
+    let bound = |length| sandbox.mpq(&["check", "TMP/m.onnx", "TMP/c.json", "--dim", length]);
+    assert_eq!(bound("L=6").code, 0);
+    let mut config: Value = serde_json::from_str(&sandbox.read("c.json")).unwrap();
+    config["goal"]["requested"][0]["relative"] = 0.1.into();
+    config["cost"]["bops"] = 7.into();
+    config["cost"]["weight_bytes"] = 8.into();
+    sandbox.write("c.json", config.to_string());
+    expect![[r#"
+        cost.bops is 7, expected 12288
+        cost.weight_bytes is 8, expected 36
+        budget bops=0.1 is not met: 0.5
+    "#]]
+    .assert_eq(&sandbox.mpq(&["check", "TMP/m.onnx", "TMP/c.json"]).stdout);
+    config["groups"][1]["macs"] = u64::MAX.into();
+    sandbox.write("c.json", config.to_string());
+    expect![[r#"
+        cost.macs is 192, expected at least 18446744073709551615, those of the groups
+    "#]]
+    .assert_eq(&sandbox.mpq(&["check", "TMP/m.onnx", "TMP/c.json"]).stdout);
+    expect![[r#"
+        group `x`: MACs are 192, expected 160
+        group `y`: MACs are 18446744073709551615, expected 0
+        cost.macs is 192, expected 160
+        cost.bops is 7, expected 10240
+        cost.weight_bytes is 8, expected 36
+        cost.activation_bytes is 48, expected 40
+        budget bops=0.1 is not met: 0.5
+    "#]]
+    .assert_eq(&bound("L=5").stdout);
 }
 
 /// As the README has it.
