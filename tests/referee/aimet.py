@@ -2,11 +2,13 @@
 
     pip install aimet-onnx==2.42.0
     tests/referee/aimet.py --test-data DIR --networks resnet20_cifar10
+    tests/referee/aimet.py --test-data DIR --networks minilm_l6_sst2 --target htp
 
 For each network a configuration is searched, exported as `aimet-1.0` with its float model, and
 loaded with `load_encodings_to_sim`. The SQNR of the outputs to the float network on 64 validation
 samples must be that of mpq's simulation within 0.2 dB; where outputs are saturated, as those of the
-text-direction network, two right simulations differ by more.
+text-direction network, two right simulations differ by more. AIMET has one scale for an embedding
+table, as `--target htp` has.
 """
 
 import json
@@ -43,13 +45,15 @@ def encoded(file: dict) -> set[str]:
 def main() -> None:
     options = mpq.parser(__doc__)
     mpq.add_data_options(options)
+    options.add_argument("--target", default="generic", help="that is searched for")
     options.add_argument("--work", type=Path, help="where configurations and files are kept")
     options = options.parse_args()
     print("{:30} {:>7} {:>7}".format("configuration", "AIMET", "mpq"))
     good = True
     with tempfile.TemporaryDirectory() as folder:
         for network in named(options.networks):
-            for subject in real(options, network, options.work or Path(folder)):
+            work = (options.work or Path(folder)) / options.target
+            for subject in real(options, network, work, ["--target", options.target]):
                 encodings = subject.work / "aimet.encodings"
                 float_model = subject.work / "aimet.onnx"
                 args = ["--config", subject.config, "--to", "aimet-1.0", "-q", "-o", encodings]

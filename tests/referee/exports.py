@@ -478,7 +478,7 @@ def subjects(options, name, model, flags, feeds, work, searches) -> list[Subject
     return made
 
 
-def real(options, network: Network, work: Path) -> list[Subject]:
+def real(options, network: Network, work: Path, more: list = []) -> list[Subject]:
     data, model = options.test_data, network.model(options.test_data)
     inputs = [value.name for value in session(model).get_inputs()]
     total = len(network.source.names(data))
@@ -486,7 +486,7 @@ def real(options, network: Network, work: Path) -> list[Subject]:
     batch = 8
     rows = [list(range(start, min(start + batch, count))) for start in range(0, count, batch)]
     feeds = [network.source.feeds(inputs, data, some) for some in rows]
-    flags = [*network.calib("--calib", data, work), *network.flags]
+    flags = [*network.calib("--calib", data, work), *network.flags, *more]
     return subjects(options, network.name, model, flags, feeds, work, REAL)
 
 

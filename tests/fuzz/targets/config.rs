@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mpq::artifact::{Artifact as _, Config, ConfigDifference, parse};
 use mpq::export::{self, Deployment, EXCLUDE_FORMS, Options};
-use mpq::pipeline::{Applied, Configured, evaluable, misfits};
+use mpq::pipeline::{Applied, Configured, Preparation, evaluable, misfits};
 use mpq::quant::Target;
 use mpq::report::{self, Report};
 
@@ -30,7 +30,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let model = mpq_fuzz::network();
     let _ = misfits(mpq_fuzz::network(), &config, &TARGET);
-    if let Ok(graph) = evaluable(model.graph.clone(), &config.settings.outputs) {
+    if let Ok(graph) =
+        evaluable(model.graph.clone(), &config.settings.outputs, Preparation::of(&config.settings))
+    {
         let _ = Applied::new(&graph, &config, None);
     }
     let Ok(net) = Configured::new(model.graph, &config, &TARGET, None) else { return };

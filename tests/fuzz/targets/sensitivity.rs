@@ -5,7 +5,7 @@
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mpq::artifact::{Artifact as _, Sensitivity, parse};
 use mpq::pipeline::{
-    Head, Network, Settings, Study, input_types, read_scores, read_sensitivity, search,
+    Head, Network, Preparation, Settings, Study, input_types, read_scores, read_sensitivity, search,
 };
 use mpq::quant::{Candidates, RangeMethods, Target};
 use mpq::search::{Goal, STRATEGIES};
@@ -21,6 +21,7 @@ fn settings(file: &Sensitivity) -> Option<Settings> {
             per_channel: measured.weights == "per-channel",
         },
         rounding: measured.rounding.method.parse().ok()?,
+        preparation: Preparation::of(measured),
         aggregation: measured.sqnr.parse().ok()?,
         outputs: Some(measured.outputs.clone()),
         pins: Vec::new(),
