@@ -144,6 +144,15 @@ impl TensorType {
         TensorType::new(DType::F32, shape)
     }
 
+    /// Whether there can be an array of it: without the dimensions that are 0, as strides are computed
+    /// from the others, its bytes still fit in `isize`.
+    pub fn is_addressable(&self) -> bool {
+        let bytes = self.shape.iter().try_fold(self.dtype.size_bytes(), |bytes, &dim| {
+            bytes.checked_mul(dim.max(1)).filter(|&bytes| isize::try_from(bytes).is_ok())
+        });
+        bytes.is_some()
+    }
+
     /// Number of elements; saturates instead of overflowing.
     pub fn len(&self) -> usize {
         self.shape.iter().fold(1, |product: usize, &dim| product.saturating_mul(dim))

@@ -174,22 +174,14 @@ pub(crate) fn data_type(dtype: DType) -> DataType {
     }
 }
 
-/// Dimensions that an array of `dtype` can have: without those that are 0, their product in bytes
-/// still fits in `isize`.
+/// Dimensions that an array of `dtype` can have.
 pub(super) fn shape(dims: &[i64], dtype: DType) -> Result<Vec<usize>, TensorError> {
     if let Some(axis) = dims.iter().position(|&dim| dim < 0) {
         return Err(TensorError::NegativeDim { dims: dims.to_vec(), axis });
     }
-    let mut size_bytes = dtype.size_bytes();
-    let mut shape = Vec::with_capacity(dims.len());
-    for &dim in dims {
-        let too_large = || TensorError::TooLarge { dims: dims.to_vec() };
-        let dim = usize::try_from(dim).map_err(|_| too_large())?;
-        size_bytes = size_bytes.checked_mul(dim.max(1)).ok_or_else(too_large)?;
-        isize::try_from(size_bytes).map_err(|_| too_large())?;
-        shape.push(dim);
-    }
-    Ok(shape)
+    let shape: Option<Vec<usize>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
+    let ty = shape.map(|shape| TensorType { dtype, shape }).filter(TensorType::is_addressable);
+    Ok(ty.ok_or_else(|| TensorError::TooLarge { dims: dims.to_vec() })?.shape)
 }
 
 /// The one field that holds data, and how much: elements, or bytes for raw data.

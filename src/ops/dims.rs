@@ -54,15 +54,12 @@ pub(super) fn size_input(
 
 /// The type, if its elements can be addressed.
 pub(super) fn checked_type(dtype: DType, shape: Vec<usize>) -> Result<TensorType, OpError> {
-    let size_bytes = shape.iter().try_fold(dtype.size_bytes(), |product, &dim| {
-        // As if empty dimensions were 1: strides are computed from the others.
-        product.checked_mul(dim.max(1)).filter(|&product| isize::try_from(product).is_ok())
-    });
-    if size_bytes.is_none() {
-        let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let ty = TensorType { dtype, shape };
+    if !ty.is_addressable() {
+        let dims: Vec<String> = ty.shape.iter().map(usize::to_string).collect();
         return Err(OpError::TooLarge { found: dims.join(" x ") });
     }
-    Ok(TensorType { dtype, shape })
+    Ok(ty)
 }
 
 /// A shape seen from one axis: how many elements before, along and after it.
