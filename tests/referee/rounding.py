@@ -13,6 +13,7 @@ Parts (--part):
 - extended: the same with more candidates.
 - equalize: weights to nearest, one scale for each: as they are, with --equalize, --bias-correction, both;
   and one for each channel with --bias-correction.
+- corrected: the same with weights of AdaRound.
 
 Finished cells are kept in `target/results` as those of `results.py` are.
 """
@@ -38,6 +39,7 @@ CHANGES = {
     "`--bias-correction`": ["--bias-correction"],
     "both": ["--equalize", "--bias-correction"],
 }
+CORRECTED = ["W4A32", "W4A8"]
 CHANGED = {"per tensor": list(CHANGES), "per channel": ["nothing", "`--bias-correction`"]}
 EXTENDED_BUDGETS = ["0.4", "0.3", "0.25", "0.2", "0.15"]
 
@@ -51,15 +53,15 @@ class Roundings(Results):
         return [*self.calib(network), "--range", self.options.range, "--weights", weights]
 
     def folder(
-        self, network: Network, weights: str, method: str, bits: str = "3,4"
+        self, network: Network, weights: str, method: str, bits: str = "3,4", more: tuple = ()
     ) -> tuple[Path, float]:
         """The rounded weights, and the seconds it took."""
-        key = [network.name, weights, method, bits, str(self.options.samples), *self.settings]
+        key = [network.name, weights, method, bits, str(self.options.samples), *self.settings, *more]
         folder = self.options.work / "_".join(["rounded", *key])
 
         def make() -> float:
             start = time.monotonic()
-            flags = ["--rounding", method, "--bits", bits, "-o", folder]
+            flags = ["--rounding", method, "--bits", bits, "-o", folder, *more]
             self.mpq("round", network, *self.flags(network, weights), *network.flags, *flags)
             return time.monotonic() - start
 
@@ -139,6 +141,22 @@ class Roundings(Results):
                 rows.append([name, scales if change == "nothing" else "", change, *map(both, cells)])
         return rows
 
+    def corrected(self, network: Network, scales: str, change: str, candidate: str) -> dict:
+        key = [network.name, "corrected", scales, change, candidate, str(self.options.samples)]
+        weights, flags = scales.replace(" ", "-"), CHANGES[change]
+        equalized = tuple(flag for flag in flags if flag == "--equalize")
+        rounded = ["--rounded", self.folder(network, weights, "adaround", "4", equalized)[0]]
+        quantized = ["--uniform", candidate, *self.flags(network, weights), *flags, *rounded]
+        return self.kept.get([*key, *self.settings], lambda: self.evaluated(network, *quantized))
+
+    def corrected_rows(self, network: Network) -> list[list[str]]:
+        return [
+            [network.name, scales, change]
+            + [both(self.corrected(network, scales, change, candidate)) for candidate in CORRECTED]
+            for scales, changes in CHANGED.items()
+            for change in changes
+        ]
+
     def row(self, network: Network, weights: str, method: str) -> str:
         cells = [self.cell(network, weights, method, candidate) for candidate in CANDIDATES]
         text = [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in cells]
@@ -147,11 +165,20 @@ class Roundings(Results):
         return f"| {' | '.join([name, weights, method, *text, seconds])} |"
 
 
+PARTS = {
+    "uniform": (None, None),
+    "mixed": (Roundings.mixed_rows, ["network", "", *BUDGETS]),
+    "extended": (Roundings.extended_rows, ["network", "", *EXTENDED_BUDGETS]),
+    "equalize": (Roundings.equalize_rows, ["network (float)", "scales", "changed", *EQUALIZED]),
+    "corrected": (Roundings.corrected_rows, ["network", "scales", "changed", *CORRECTED]),
+}
+
+
 def main() -> None:
     options = mpq.parser(__doc__.splitlines()[0])
     mpq.add_data_options(options)
     options.set_defaults(networks=NETWORKS)
-    options.add_argument("--part", default="uniform", choices=["uniform", "mixed", "extended", "equalize"])
+    options.add_argument("--part", default="uniform", choices=list(PARTS))
     options.add_argument("--weights", default="per-channel,per-tensor", help="scales of weights")
     options.add_argument("--samples", type=int, default=256, help="that weights are rounded on")
     options.add_argument("--range", default="mse", help="of weights and activations [default: mse]")
@@ -161,15 +188,9 @@ def main() -> None:
     )
     roundings = Roundings(options.parse_args())
     networks = named(roundings.options.networks)
-    if roundings.options.part == "mixed":
-        rows = [row for network in networks for row in roundings.mixed_rows(network)]
-        return table(["network", "", *BUDGETS], rows)
-    if roundings.options.part == "extended":
-        rows = [row for network in networks for row in roundings.extended_rows(network)]
-        return table(["network", "", *EXTENDED_BUDGETS], rows)
-    if roundings.options.part == "equalize":
-        rows = [row for network in networks for row in roundings.equalize_rows(network)]
-        return table(["network (float)", "scales", "changed", *EQUALIZED], rows)
+    rows, columns = PARTS[roundings.options.part]
+    if rows:
+        return table(columns, [row for network in networks for row in rows(roundings, network)])
     columns = ["network (float)", "scales", "rounding", *CANDIDATES, "mpq round --bits 3,4"]
     print(f"| {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * (len(columns) - 1)}|")
