@@ -1,9 +1,11 @@
 //! How errors reach the user: the chain as text, hints last, and bugs of ours as an error as well.
 
 use std::any::Any;
-use std::io;
+use std::io::{self, Write as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cli::FAILURE;
 
 /// The chain of an error as lines: what, then what caused it, then the cures.
 pub(super) fn text(error: &anyhow::Error) -> String {
@@ -46,15 +48,29 @@ pub(super) fn catch<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Resu
     panic::set_hook(Box::new(move |info| {
         let mut place = hook.lock().unwrap_or_else(PoisonError::into_inner);
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        place.get_or_insert(location);
+        let place = place.get_or_insert(location);
+        if cfg!(panic = "abort") {
+            // Nothing comes back: this is the last chance to say it.
+            end(&internal(message(info.payload()), place));
+        }
     }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     drop(panic::take_hook());
     result.unwrap_or_else(|payload| {
         let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (message, place) = (message(&*payload), place.unwrap_or_default());
-        Err(anyhow::anyhow!("internal error: {message} at {place}; this is a bug of mpq"))
+        Err(anyhow::anyhow!(internal(message, &place)))
     })
+}
+
+fn internal(message: &str, place: &str) -> String {
+    format!("internal error: {message} at {place}; this is a bug of mpq")
+}
+
+#[expect(clippy::exit)]
+fn end(text: &str) -> ! {
+    let _ = writeln!(io::stderr(), "error: {text}");
+    std::process::exit(i32::from(FAILURE))
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {

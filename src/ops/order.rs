@@ -23,6 +23,13 @@ pub(super) fn compare<T: PartialOrd>(a: T, b: T) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| is_nan(&a).cmp(&is_nan(&b)))
 }
 
+/// The numbers below `n` in an order, equal ones as they are. One sort serves all types of elements.
+pub(super) fn sorted(n: usize, order: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut sorted: Vec<usize> = (0..n).collect();
+    sorted.sort_by(|&a, &b| order(a, b));
+    sorted
+}
+
 /// The `k` largest or smallest, in order (also if `sorted` is 0); among equals the first ones.
 #[derive(Debug)]
 struct TopK {
@@ -68,8 +75,7 @@ impl Operator for TopK {
             let x = x.slice::<T>();
             let mut values = vec![T::default(); indices.len()];
             for_each_line(along, x, |outer, inner, line: &[T]| {
-                let mut order: Vec<usize> = (0..line.len()).collect();
-                order.sort_by(|&a, &b| self.order(line[a], line[b]));
+                let order = sorted(line.len(), &|a, b| self.order(line[a], line[b]));
                 for (rank, &at) in order[..k].iter().enumerate() {
                     let to = (outer * k + rank) * along.inner + inner;
                     values[to] = line[at];

@@ -8,7 +8,7 @@ use crate::ops::cast::cast;
 use crate::ops::dims::{Along, axis_attribute, with_dim};
 use crate::ops::einsum::is_number;
 use crate::ops::number::dispatch_numbers;
-use crate::ops::order::compare;
+use crate::ops::order::{compare, sorted};
 use crate::ops::take::take_axis;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -53,11 +53,10 @@ impl Unique {
         let along = Along::new(x.shape(), axis);
         let mut classes: Vec<Class> = dispatch_numbers!(x.dtype(), T => {
             let x = x.slice::<T>();
-            let order = |&a: &usize, &b: &usize| compare_slices(x, along, a, b);
-            let mut sorted: Vec<usize> = (0..along.n).collect();
-            // Stable, so that the first member of a class is the first in the tensor.
-            sorted.sort_by(order);
-            let equal = sorted.chunk_by(|a, b| order(a, b).is_eq());
+            let order = |a, b| compare_slices(x, along, a, b);
+            // The first member of a class is the first in the tensor.
+            let sorted = sorted(along.n, &order);
+            let equal = sorted.chunk_by(|&a, &b| order(a, b).is_eq());
             equal.map(|members| Class { first: members[0], members: members.to_vec() }).collect()
         });
         if !self.is_sorted {

@@ -121,7 +121,7 @@ pub(super) fn encodings(
         }
         let bias = bits.and_then(|bits| encodings.biases[index].get(&bits));
         if let Some(bias) = bias
-            && let Some(id) = network.placement.bias(&network.graph, index)
+            && let Some(id) = network.placement.bias(index)
         {
             file.biases.insert(name(id), bias.clone());
         }
@@ -268,7 +268,7 @@ pub(super) fn measured_encodings(network: &Network, encodings: &Encodings) -> Me
         network.placement.operands.iter().map(|site| site.value).zip(&encodings.operands);
     let biases = encodings.biases.iter().enumerate().filter(|(_, by_bits)| !by_bits.is_empty());
     let biases = biases.filter_map(|(weight, by_bits)| {
-        let id = network.placement.bias(&network.graph, weight)?;
+        let id = network.placement.bias(weight)?;
         Some((name(id), by_width(by_bits, Clone::clone)))
     });
     MeasuredEncodings {
@@ -397,7 +397,7 @@ pub(super) fn check_encodings(
                 let id = placement.weights[index].value;
                 check(&encodings.weights[index], weight_bits, id)?;
                 if let Some(elements) = encodings.biases[index].get(&weight_bits)
-                    && let Some(bias) = placement.bias(graph, index)
+                    && let Some(bias) = placement.bias(index)
                 {
                     read_bias(graph, bias, elements)?;
                 }
@@ -419,7 +419,7 @@ pub(super) fn read_encodings(network: &Network, file: &MeasuredEncodings) -> Enc
     let activation = |&id: &ValueId| read(file.activations.get(name(id)), read_activation);
     let weight = |id: ValueId| read(file.weights.get(name(id)), read_weight);
     let bias = |weight: usize| {
-        let id = network.placement.bias(&network.graph, weight);
+        let id = network.placement.bias(weight);
         let by_width = id.and_then(|id| file.biases.get(name(id)));
         let entries = by_width.into_iter().flat_map(|by_width| by_width.iter());
         let bits = |text: &str| text.parse().ok().and_then(Bits::new);

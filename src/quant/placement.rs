@@ -8,7 +8,8 @@
 
 use crate::graph::patterns::{Unit, units};
 use crate::graph::{Graph, Node, NodeId, Types, ValueId};
-use crate::ops::{OutputRange, QuantRole, Reads, Weight};
+use crate::kernels::Zip;
+use crate::ops::{Lowering, OutputRange, QuantRole, Reads, Weight};
 use crate::quant::{ScaleKind, Target};
 use crate::tensor::DType;
 
@@ -45,6 +46,8 @@ pub struct Placement {
     /// By node, see [`Placement::operator`].
     operators: Vec<String>,
     is_mask: Vec<bool>,
+    /// By weight, see [`Placement::bias`].
+    biases: Vec<Option<ValueId>>,
 }
 
 impl Placement {
@@ -63,10 +66,12 @@ impl Placement {
             roles,
             operators,
             is_mask,
+            biases: Vec::new(),
         };
         placement.find_activations(graph, types, target);
         placement.find_weights(graph, target);
         placement.find_operands(graph);
+        placement.find_biases(graph, types);
         placement
     }
 
@@ -96,20 +101,62 @@ impl Placement {
         reads
     }
 
-    /// The bias that the one node that uses a weight adds to its products, if it is a constant that no one
-    /// else reads.
-    pub fn bias(&self, graph: &Graph, weight: usize) -> Option<ValueId> {
-        let &[node] = self.weights[weight].nodes.as_slice() else { return None };
-        let bias = graph.node(node).input(self.role(node).bias?)?;
-        let mut reads = graph.nodes().flat_map(|(_, node)| node.present_inputs());
-        let n_reads = reads.by_ref().filter(|(_, read)| *read == bias).count();
-        let is_float = graph.constant(bias)?.ty().dtype == DType::F32;
-        (is_float && n_reads == 1 && !graph.is_output(bias)).then_some(bias)
+    /// The bias that is added to the products of a weight, by the one node that uses it or, behind a matrix
+    /// product without one, by the next of its unit; if it is a constant that no one else reads.
+    pub fn bias(&self, weight: usize) -> Option<ValueId> {
+        self.biases[weight]
     }
 
     /// Whether a value is a float computed from integers and constants alone.
     pub fn is_mask(&self, value: ValueId) -> bool {
         self.is_mask[value.index()]
+    }
+
+    fn find_biases(&mut self, graph: &Graph, types: &Types) {
+        let mut n_reads = vec![0_usize; graph.n_values()];
+        let read = graph.nodes().flat_map(|(_, node)| node.present_inputs());
+        read.for_each(|(_, value)| n_reads[value.index()] += 1);
+        let of_weight = |site: &WeightSite| {
+            let &[id] = site.nodes.as_slice() else { return None };
+            let bias = match self.role(id).bias {
+                Some(position) => graph.node(id).input(position),
+                None => self.added(graph, types, id, site.value),
+            };
+            let is_rounded = |value| self.operands.iter().any(|operand| operand.value == value);
+            let is_own = |&value: &ValueId| {
+                n_reads[value.index()] == 1 && !graph.is_output(value) && !is_rounded(value)
+            };
+            let bias = bias.filter(is_own)?;
+            (graph.constant(bias)?.ty().dtype == DType::F32).then_some(bias)
+        };
+        self.biases = self.weights.iter().map(of_weight).collect();
+    }
+
+    /// A constant along the last axis that the second node of a unit adds to what the first one makes of
+    /// rows and a weight.
+    fn added(
+        &self,
+        graph: &Graph,
+        types: &Types,
+        head: NodeId,
+        weight: ValueId,
+    ) -> Option<ValueId> {
+        let lowering = |id: NodeId| {
+            let node = graph.node(id);
+            types.with_inputs(node, |inputs| node.operator.lower(inputs)).flatten()
+        };
+        let unit = self.units.iter().find(|unit| unit.nodes[0] == head)?;
+        let second = *unit.nodes.get(1)?;
+        if graph.node(head).input(1) != Some(weight)
+            || !matches!(lowering(head)?, Lowering::Product(_))
+            || lowering(second)? != Lowering::Zip(Zip::Add)
+        {
+            return None;
+        }
+        let mut inputs = graph.node(second).present_inputs().map(|(_, value)| value);
+        let bias = inputs.find(|&value| graph.constant(value).is_some())?;
+        let ty = graph.constant(bias)?.ty();
+        (ty.shape.last() == Some(&ty.len())).then_some(bias)
     }
 
     fn find_activations(&mut self, graph: &Graph, types: &Types, target: &Target) {

@@ -152,7 +152,7 @@ fn biases(
     encodings: &Encodings,
 ) -> Vec<BTreeMap<Bits, (ValueId, Site)>> {
     let of_weight = |(weight, by_bits): (usize, &BTreeMap<Bits, Vec<f32>>)| {
-        let bias = if by_bits.is_empty() { None } else { placement.bias(graph, weight) };
+        let bias = if by_bits.is_empty() { None } else { placement.bias(weight) };
         let one = |(bias, bits, elements): (ValueId, Bits, &Vec<f32>)| {
             let shape = &graph.constant(bias).expect("a bias is a constant").ty().shape;
             let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -43,11 +43,11 @@ pub struct Corrections<'a> {
 }
 
 impl<'a> Corrections<'a> {
-    /// Every layer whose bias is a constant of its own.
+    /// Every layer whose bias is a constant of its own, that of a MatMul in the Add behind it.
     pub fn new(correcting: Correcting<'a>) -> Corrections<'a> {
         let Correcting { graph, types, placement, .. } = correcting;
         let layers = Layer::all(graph, types, placement).into_iter().filter_map(|layer| {
-            let bias = placement.bias(graph, layer.site)?;
+            let bias = placement.bias(layer.site)?;
             let n_rows = layer.matrices.groups * layer.matrices.rows;
             let fits =
                 layer.is_unscaled(graph, types) && graph.constant(bias)?.ty().len() == n_rows;

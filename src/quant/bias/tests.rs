@@ -86,6 +86,29 @@ fn the_mean_of_a_layers_output_is_restored() {
 }
 
 #[test]
+fn the_mean_behind_a_matmul_and_its_add() {
+    let product = |net: Net| net.weight("w", &[5, 4]).node("MatMul", &["x", "w"], "m");
+    check(|net| product(net).weight("b", &[4]).node("Add", &["b", "m"], "y"), &[1, 5]);
+    check(|net| product(net).weight("b", &[1, 4]).node("Add", &["m", "b"], "y"), &[1, 5]);
+}
+
+/// What is added to rows, or along another axis, is no bias.
+#[test]
+fn biases_of_a_matmul() {
+    let bias = |w: &[usize], inputs: [&str; 2], b: &[usize]| {
+        let net = net(&[("x", &[1, 4, 4])]).weight("w", w).node("MatMul", &inputs, "m");
+        let graph = net.weight("b", b).node("Add", &["m", "b"], "y").outputs(&["y"]);
+        let target = Target::built_in("generic").unwrap();
+        Placement::new(&graph, &types(&graph), &target).bias(0).is_some()
+    };
+    assert!(bias(&[4, 4], ["x", "w"], &[4]));
+    assert!(bias(&[4, 4], ["x", "w"], &[1, 1, 4]));
+    assert!(!bias(&[4, 4], ["x", "w"], &[4, 1]));
+    assert!(!bias(&[4, 4], ["x", "w"], &[4, 4]));
+    assert!(!bias(&[4, 4], ["w", "x"], &[4]));
+}
+
+#[test]
 fn layers_get_biases_of_their_own() {
     let graph = net(&[("x", &[1, 3, 5, 5])])
         .weight("w1", &[3, 3, 1, 1])

@@ -30,8 +30,12 @@ fn json(text: &str) -> Value {
 /// An input of the network.
 fn one() -> Vec<u8> {
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 8, 8), }";
+    npy(header, (0..64).map(|i| i as f32 / 63.))
+}
+
+fn npy(header: &str, values: impl Iterator<Item = f32>) -> Vec<u8> {
     let header = format!("{header:<117}\n");
-    let values = (0..64).flat_map(|i| (i as f32 / 63.).to_le_bytes());
+    let values = values.flat_map(f32::to_le_bytes);
     let prefix = b"\x93NUMPY\x01\x00".iter().copied().chain(118_u16.to_le_bytes());
     prefix.chain(header.into_bytes()).chain(values).collect()
 }
@@ -153,6 +157,63 @@ fn a_clip_between_layers() {
     assert_eq!(names("weights"), "w v c_bounds");
     assert!(config["encodings"]["biases"].is_null());
     done(&sandbox, "check TMP/m.onnx TMP/c.json");
+}
+
+/// The second Add has its constant first, the third MatMul none behind it.
+const PRODUCTS: &str = r#"import "" 17
+main (float[N,3,4] x) -> (y) {
+    float[4,4] w = {1, -0.21, 0.37, 0.55, 0.63, 0.25, -1, 0.71, 0.1, 0.29, 0.3, 0.4, 0.9, 0.14, 0, -1}
+    float[4] b = {0.5, 1, -0.25, 2}
+    float[4,4] v = {0.33, 0.19, -0.41, 1, 0.88, -0.27, 0.15, 0.6, 0.44, 0.36, 1, -0.1, 0.2, -0.7, 0.5, 0.9}
+    float[1,4] d = {0.1, -0.2, 0.3, 0}
+    float[4,2] u = {1, -0.6, 0.45, 0.31, -0.2, 0.85, 0.77, 1}
+    m = MatMul(x, w)
+    a = Add(m, b)
+    r = Relu(a)
+    n = MatMul(r, v)
+    c = Add(d, n)
+    s = Relu(c)
+    y = MatMul(s, u)
+}"#;
+
+#[test]
+fn biases_behind_matrix_products() {
+    let sandbox = Sandbox::new();
+    sandbox.write("m.onnx", text_model::model(PRODUCTS));
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (16, 3, 4), }";
+    sandbox.write("x.npy", npy(header, (0..192).map(|i| 1. + (i as f32 * 1.7).sin())));
+    let flags = "--calib TMP/x.npy -q";
+    let sqnr_db = |more: &str| {
+        let line = format!("eval TMP/m.onnx --uniform W3A16 --data TMP/x.npy {flags} --json");
+        json(&done(&sandbox, &format!("{line}{more}")))["quantized"]["sqnr_db"].as_f64().unwrap()
+    };
+    let (plain, corrected) = (sqnr_db(""), sqnr_db(" --bias-correction"));
+    assert!(plain < corrected, "{plain} dB, corrected {corrected} dB");
+    let by_reference = sqnr_db(" --bias-correction --engine reference");
+    assert!((corrected - by_reference).abs() < 0.01, "{corrected} dB, {by_reference} dB");
+
+    let search = format!("search TMP/m.onnx {flags} --candidates W3A16,W8A16 --budget 0.7");
+    let text = done(&sandbox, &format!("{search} --bias-correction"));
+    sandbox.write("c.json", &text);
+    let config = json(&text);
+    let biases = config["encodings"]["biases"].as_object().unwrap();
+    assert_eq!(biases.keys().collect::<Vec<_>>(), ["b", "d"]);
+    done(&sandbox, "check TMP/m.onnx TMP/c.json");
+    let eval = "eval TMP/m.onnx --data TMP/x.npy --config TMP/c.json --json -q";
+    let found = json(&done(&sandbox, eval))["quantized"]["sqnr_db"].as_f64().unwrap();
+    let measured = config["quality"]["sqnr_db"].as_f64().unwrap();
+    assert!((found - measured).abs() < 1e-9, "{found} dB, measured {measured} dB");
+
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 4), }";
+    sandbox.write("one.npy", npy(header, (0..12).map(|i| (i as f32 * 1.7).sin())));
+    let outputs = |line: &str| {
+        done(&sandbox, &format!("{line} --input TMP/one.npy -o TMP/out.npz"));
+        fs::read(sandbox.path("out.npz")).unwrap()
+    };
+    let simulated = outputs("run TMP/m.onnx --config TMP/c.json");
+    let export = "export TMP/m.onnx --config TMP/c.json -q --to qdq --float-bias -o TMP/q.onnx";
+    done(&sandbox, export);
+    assert!(simulated == outputs("run TMP/q.onnx"), "as simulated, to the bit");
 }
 
 #[test]
