@@ -14,6 +14,7 @@ Parts (--part):
 - equalize: weights to nearest, one scale for each: as they are, with --equalize, --bias-correction, both;
   and one for each channel with --bias-correction.
 - corrected: the same with weights of AdaRound.
+- whole: the columns of `results.py` with weights of AdaRound and corrected biases; `--strategy knapsack`.
 
 Finished cells are kept in `target/results` as those of `results.py` are.
 """
@@ -24,7 +25,8 @@ from pathlib import Path
 
 import mpq
 from networks import Network, named
-from results import Results, both, decibels, percent
+from results import BUDGETS as RESULTS_BUDGETS
+from results import UNIFORM, Results, both, decibels, percent
 
 METHODS = ["nearest", "gptq", "adaround"]
 CANDIDATES = ["W4A32", "W3A32", "W4A8"]
@@ -157,6 +159,29 @@ class Roundings(Results):
             for change in changes
         ]
 
+    def whole_rows(self, network: Network) -> list[list[str]]:
+        rounded = ["--rounded", self.folder(network, "per-channel", "adaround", "4,8")[0]]
+        key = [network.name, "whole", str(self.options.samples), *self.settings]
+        flags = [*self.flags(network, "per-channel"), "--bias-correction", *rounded]
+        measured = self.options.work / f"{'_'.join(key)}.json"
+
+        def uniform(candidate: str) -> dict:
+            return self.evaluated(network, "--uniform", candidate, *flags)
+
+        def searched(budget: str) -> dict:
+            config = self.options.work / "rounding_config.json"
+            if not measured.exists():
+                listed = ["--candidates", LISTED, *network.flags]
+                self.mpq("sensitivity", network, *flags, *listed, "-o", measured)
+            goal = ["--budget", budget, "--strategy", "knapsack", "-o", config]
+            given = ["--sensitivity", measured, *self.calib(network), *rounded]
+            self.mpq("search", network, *given, *goal)
+            return self.evaluated(network, "--config", config, *rounded)
+
+        cells = [self.kept.get([*key, candidate], lambda: uniform(candidate)) for candidate in UNIFORM]
+        cells += [self.kept.get([*key, budget], lambda: searched(budget)) for budget in RESULTS_BUDGETS]
+        return [[network.name, *map(both, cells)]]
+
     def row(self, network: Network, weights: str, method: str) -> str:
         cells = [self.cell(network, weights, method, candidate) for candidate in CANDIDATES]
         text = [f"{percent(cell['accuracy'])} / {decibels(cell)}" for cell in cells]
@@ -170,6 +195,7 @@ PARTS = {
     "mixed": (Roundings.mixed_rows, ["network", "", *BUDGETS]),
     "extended": (Roundings.extended_rows, ["network", "", *EXTENDED_BUDGETS]),
     "equalize": (Roundings.equalize_rows, ["network (float)", "scales", "changed", *EQUALIZED]),
+    "whole": (Roundings.whole_rows, ["network", *UNIFORM, *RESULTS_BUDGETS]),
     "corrected": (Roundings.corrected_rows, ["network", "scales", "changed", *CORRECTED]),
 }
 

@@ -1,5 +1,6 @@
-"""What shards cost: against one run in wall time, two shards of one thread against two threads, and in CPU time,
-16 shards against one. By hand; needs a quiet machine of two cores.
+"""What shards cost against one run: in wall and CPU time two shards of one thread against two threads, and
+in CPU time 16 shards against one. By hand; needs a quiet machine of two cores, equally fast: shares are
+fixed, so the wall time of two shards is that of the slower core.
 """
 
 import os
@@ -47,20 +48,14 @@ class Runs:
         assert (self.folder / "merged.json").read_bytes() == (self.folder / "whole.json").read_bytes()
 
 
-def wall_s(work, *args: int) -> float:
-    start = time.monotonic()
-    work(*args)
-    return time.monotonic() - start
-
-
-def cpu_s(work, *args: int) -> float:
-    def used() -> float:
+def used_s(work, *args: int) -> tuple[float, float]:
+    """Wall and CPU time."""
+    def now() -> tuple[float, float]:
         times = os.times()
-        return times.children_user + times.children_system
+        return time.monotonic(), times.children_user + times.children_system
 
-    start = used()
-    work(*args)
-    return used() - start
+    (wall, cpu), _ = now(), work(*args)
+    return now()[0] - wall, now()[1] - cpu
 
 
 def row(what: str, one: list[float], shards: list[float]) -> str:
@@ -84,9 +79,11 @@ def main() -> None:
             data = args.test_data
             runs = Runs(args.mpq.resolve(), data / "models" / model, data / calib, args.samples, Path(folder))
             rounds = range(args.rounds)
-            walls = [(wall_s(runs.whole, 2), wall_s(runs.shards, 2, 2)) for _ in rounds]
-            print(row(f"{name}, 2 shards of one thread, wall", *zip(*walls)), flush=True)
-            cpus = [(cpu_s(runs.whole, 1), cpu_s(runs.shards, 16, 1)) for _ in rounds]
+            both = [(used_s(runs.whole, 2), used_s(runs.shards, 2, 2)) for _ in rounds]
+            for at, kind in enumerate(["wall", "CPU"]):
+                pairs = [(whole[at], shards[at]) for whole, shards in both]
+                print(row(f"{name}, 2 shards of one thread, {kind}", *zip(*pairs)), flush=True)
+            cpus = [(used_s(runs.whole, 1)[1], used_s(runs.shards, 16, 1)[1]) for _ in rounds]
             print(row(f"{name}, 16 shards, CPU", *zip(*cpus)), flush=True)
 
 

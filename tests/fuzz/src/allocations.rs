@@ -12,7 +12,7 @@ static LIMIT_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
 static ALLOCATOR: Limited = Limited;
 
 /// From now on no allocation may be larger.
-pub fn limit_allocations(bytes: usize) {
+pub(crate) fn limit_allocations(bytes: usize) {
     LIMIT_BYTES.store(bytes, Ordering::Relaxed);
 }
 

@@ -11,6 +11,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use mpq::onnx::Model;
 use mpq::onnx::proto::ModelProto;
@@ -18,8 +19,18 @@ use mpq::onnx::proto::tensor_shape_proto::dimension::Value as Dim;
 use mpq::onnx::proto::type_proto::Value as Type;
 use prost::Message as _;
 
-pub use allocations::limit_allocations;
 pub use change::change_model;
+
+/// At the start of every run: no allocation may be larger, and all work is done by this thread, which
+/// would otherwise mostly wait for others.
+pub fn start(limit_bytes: usize) {
+    static ONE_THREAD: Once = Once::new();
+    ONE_THREAD.call_once(|| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        pool.build_global().unwrap();
+    });
+    allocations::limit_allocations(limit_bytes);
+}
 
 /// A folder of this process, in memory where there is such a place.
 pub fn scratch() -> PathBuf {

@@ -25,7 +25,7 @@ const OPTIONS: Options = Options {
 };
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     let name = if data.starts_with(b"PK") { "x.npz" } else { "x.npy" };
     let path = FOLDER.join(name);
     fs::write(&path, data).unwrap();

@@ -19,7 +19,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     let Ok(config) = parse::<Config>("config.json", data) else { return };
     let json = config.to_json();
     let again: Config = parse("config.json", json.as_bytes()).unwrap();

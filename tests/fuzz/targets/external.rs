@@ -36,7 +36,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     if data.windows(4).any(|window| window == [SECRET; 4]) {
         return;
     }

@@ -30,7 +30,7 @@ static DATASET: LazyLock<Dataset> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let dataset = &*DATASET;
-    mpq_fuzz::limit_allocations(160 << 20);
+    mpq_fuzz::start(160 << 20);
     fs::write(&*IMAGE, data).unwrap();
     if let Ok(sample) = dataset.sample(0) {
         assert_eq!(sample[0].shape(), [1, 3, 8, 8]);

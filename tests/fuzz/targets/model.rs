@@ -21,7 +21,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     fs::write(&*MODEL, data).unwrap();
     let Ok(model) = load_lenient(&MODEL, &BTreeMap::new()) else { return };
     for id in model.graph.value_ids() {

@@ -12,7 +12,7 @@ use mpq::onnx::{read_pb, write_pb};
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(mpq_fuzz::scratch);
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     let path = FOLDER.join("x.pb");
     fs::write(&path, data).unwrap();
     let Ok((name, tensor)) = read_pb(&path) else { return };

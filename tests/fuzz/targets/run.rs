@@ -85,7 +85,7 @@ fn run(graph: &Graph) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(32 << 20);
+    mpq_fuzz::start(32 << 20);
     let Ok(proto) = ModelProto::decode(data) else { return };
     if mpq_fuzz::has_large_inputs(&proto) {
         return;

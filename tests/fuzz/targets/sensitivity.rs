@@ -37,7 +37,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     let Ok(file) = parse::<Sensitivity>("list.json", data) else { return };
     let json = file.to_json();
     let again: Sensitivity = parse("list.json", json.as_bytes()).unwrap();

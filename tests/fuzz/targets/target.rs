@@ -22,7 +22,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let (graph, types) = &*NETWORK;
-    mpq_fuzz::limit_allocations(64 << 20);
+    mpq_fuzz::start(64 << 20);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok((target, _)) = Target::read(text, "stem") else { return };
     let placement = Placement::new(graph, types, &target);
