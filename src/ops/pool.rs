@@ -26,6 +26,10 @@ fn pooled(window: &Window, x: &[usize]) -> Result<(Vec<usize>, [Axis; 3]), OpErr
     expect_spatial(x)?;
     let kernel = window.kernel(x.len() - 2)?;
     let axes = window.axes(&x[2..], &kernel)?;
+    // Windows on nothing but padding have nothing to pool.
+    if axes.iter().any(|axis| axis.input == 0 && 0 < axis.output) {
+        return Err(OpError::shape("X", x, "spatial axes with elements"));
+    }
     let mut shape = x[..2].to_vec();
     shape.extend(axes[5 - x.len()..].iter().map(|axis| axis.output));
     Ok((shape, axes))
@@ -435,6 +439,9 @@ mod tests {
     #[test]
     fn pools_refuse() {
         op("MaxPool").tensor(counting(&[1, 1, 4])).fails("attribute `kernel_shape` is missing");
+        pool("AveragePool", counting(&[1, 1, 0, 4]), &[2, 2])
+            .string("auto_pad", "SAME_UPPER")
+            .fails("input `X` has shape [1, 1, 0, 4], expected spatial axes with elements");
         pool("MaxPool", counting(&[1, 1, 4, 4]), &[1 << 31, 1 << 31])
             .ints("pads", &[1 << 30; 4])
             .fails("attribute `kernel_shape` is [2147483648, 2147483648]; supported: at most 4194304 positions");
