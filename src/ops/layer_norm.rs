@@ -126,8 +126,10 @@ impl Operator for LayerNormalization {
         let shape = inputs.shape(X);
         let axis = resolve_axis("axis", self.axis, shape.len()).ok()?;
         let n: usize = shape[axis..].iter().product();
+        // A parameter may have another type than X.
+        let dtype = inputs.get(X)?.ty.dtype;
         let is_row = |position| match inputs.get(position) {
-            Some(row) => row.ty.len() == n,
+            Some(row) => row.ty.len() == n && row.ty.dtype == dtype,
             None => position == B,
         };
         let fits = inputs.n_outputs() == 1 && is_row(SCALE) && is_row(B);
