@@ -144,13 +144,21 @@ impl TensorType {
         TensorType::new(DType::F32, shape)
     }
 
-    /// Whether there can be an array of it: without the dimensions that are 0, as strides are computed
-    /// from the others, its bytes still fit in `isize`.
+    /// Whether there can be an array of it: strides are computed from the dimensions that are not 0, and
+    /// have to fit in `isize`.
     pub fn is_addressable(&self) -> bool {
-        let bytes = self.shape.iter().try_fold(self.dtype.size_bytes(), |bytes, &dim| {
-            bytes.checked_mul(dim.max(1)).filter(|&bytes| isize::try_from(bytes).is_ok())
-        });
-        bytes.is_some()
+        isize::try_from(self.span_bytes()).is_ok()
+    }
+
+    /// Number of elements with every dimension that is 0 counted as 1, as what goes along the others of
+    /// an empty array may still need memory for each place; saturates instead of overflowing.
+    pub fn span(&self) -> usize {
+        self.shape.iter().fold(1, |product: usize, &dim| product.saturating_mul(dim.max(1)))
+    }
+
+    /// The same in bytes.
+    pub fn span_bytes(&self) -> usize {
+        self.span().saturating_mul(self.dtype.size_bytes())
     }
 
     /// Number of elements; saturates instead of overflowing.
@@ -366,6 +374,11 @@ impl Tensor {
         self.len() * self.dtype().size_bytes()
     }
 
+    /// What it takes in memory: some bytes however few elements it has.
+    pub fn held_bytes(&self) -> usize {
+        self.size_bytes().saturating_add(size_of::<Tensor>())
+    }
+
     /// The elements, if they are of type `T`.
     pub fn try_slice<T: Element>(&self) -> Option<&[T]> {
         let array = T::unwrap(&self.data)?;
@@ -517,5 +530,14 @@ mod tests {
     fn huge_shapes_do_not_overflow() {
         let ty = TensorType::f32(&[usize::MAX, 2]);
         assert_eq!(ty.size_bytes(), usize::MAX);
+        assert!(!ty.is_addressable());
+    }
+
+    #[test]
+    fn the_span_of_an_empty_array() {
+        let ty = TensorType::f32(&[0, 1 << 50, 3]);
+        assert_eq!((ty.size_bytes(), ty.span_bytes()), (0, 12 << 50));
+        assert!(ty.is_addressable());
+        assert!(!TensorType::f32(&[0, 1 << 62, 3]).is_addressable());
     }
 }

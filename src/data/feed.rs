@@ -52,9 +52,8 @@ impl<'a> Feed<'a> {
 
     /// The batch is a number in the model's file.
     fn expect_room(&self, sample: &[Tensor]) -> Result<(), DataError> {
-        // A tensor takes some bytes however few elements it has.
-        let bytes = |x: &Tensor| x.size_bytes().saturating_add(size_of::<Tensor>());
-        let sample_bytes: usize = sample.iter().map(bytes).fold(0, usize::saturating_add);
+        let held = sample.iter().map(Tensor::held_bytes);
+        let sample_bytes = held.fold(0, usize::saturating_add);
         let found_bytes = sample_bytes.saturating_mul(self.batch);
         let limit_bytes = self.dataset.limit_bytes();
         if found_bytes <= limit_bytes {

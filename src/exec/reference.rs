@@ -168,7 +168,7 @@ impl<'g> Reference<'g> {
     }
 
     fn expect_room(&self, types: &[TensorType]) -> Result<(), OpError> {
-        let found = types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
+        let found = types.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.span_bytes()));
         if found <= self.limit_bytes {
             return Ok(());
         }
@@ -480,6 +480,20 @@ mod tests {
             let error = run.unwrap_err();
             assert!(matches!(error, RunError::OverLimit { limit: 16384, .. }), "{error}");
         }
+    }
+
+    /// Positions along an axis need memory too.
+    #[test]
+    fn an_empty_array_may_not_be_endless() {
+        let graph = net(&[("x", &[1, 3])])
+            .constant("repeats", Tensor::from_vec(&[2], vec![1_i64 << 40, 0]))
+            .node("Tile", &["x", "repeats"], "y")
+            .outputs(&["y"]);
+        let engine = Reference::new(&graph, 1 << 30);
+        let error = engine.run(&inputs(&graph), &Changes::default(), Keep::All).unwrap_err();
+        let text = error.to_string();
+        let expected = "would make 4398046511104 bytes, more than the limit of 1073741824";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

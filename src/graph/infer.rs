@@ -153,7 +153,7 @@ type Known = (Vec<TensorType>, Vec<Option<Tensor>>);
 fn infer_node(node: &Node, inputs: &Inputs<'_>) -> Result<Known, OpError> {
     let types = node.operator.infer(inputs)?;
     inputs.expect_outputs(types.len())?;
-    let small = types.iter().all(|ty| ty.len() <= LARGEST_LOOKED_INTO);
+    let small = types.iter().all(|ty| ty.span() <= LARGEST_LOOKED_INTO);
     let all_known = (0..inputs.len())
         .all(|i| inputs.get(i).is_none_or(|input| input.value.is_some()))
         || !node.operator.reads_values();

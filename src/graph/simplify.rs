@@ -14,6 +14,9 @@ use crate::tensor::{DType, Tensor, TensorType};
 /// A folded constant may not be larger than this and what it is made from, whichever is more.
 const LARGEST_FOLDED_BYTES: usize = 16 << 20;
 
+/// The same for its elements: those of a small type may be calculated in 8 bytes each.
+const LARGEST_FOLDED_LEN: usize = LARGEST_FOLDED_BYTES / 4;
+
 /// All folded constants together may be larger than the network's own by this.
 const MOST_FOLDED_BYTES: usize = 256 << 20;
 
@@ -63,6 +66,7 @@ fn evaluate_constant(graph: &Graph, node: &Node, room_bytes: usize) -> Option<Ve
         .collect();
     let constants = constants?;
     let size_before: usize = constants.iter().flatten().map(|c| c.ty().size_bytes()).sum();
+    let len_before: usize = constants.iter().flatten().map(|c| c.ty().len()).sum();
     let types: Vec<Option<&TensorType>> = constants.iter().map(|c| c.map(Constant::ty)).collect();
     let items: Vec<Option<Input<'_>>> = constants
         .iter()
@@ -71,8 +75,10 @@ fn evaluate_constant(graph: &Graph, node: &Node, room_bytes: usize) -> Option<Ve
         .collect();
     let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
     let outputs = node.operator.infer(&inputs).ok()?;
-    let size_after = outputs.iter().fold(0, |sum: usize, ty| sum.saturating_add(ty.size_bytes()));
-    if size_after > LARGEST_FOLDED_BYTES.max(size_before).min(room_bytes) {
+    let all = |of: fn(&TensorType) -> usize| outputs.iter().map(of).fold(0, usize::saturating_add);
+    let fits = all(TensorType::span_bytes) <= LARGEST_FOLDED_BYTES.max(size_before).min(room_bytes)
+        && all(TensorType::span) <= LARGEST_FOLDED_LEN.max(len_before);
+    if !fits {
         return None;
     }
     node.operator.eval(&inputs, &mut NoBodies).ok()

@@ -61,6 +61,8 @@ pub enum InputProblem {
     NoShape,
     #[error("dimension {found} does not fit this machine")]
     Dim { found: i64 },
+    #[error("shape {found:?} is invalid: more elements than memory can address")]
+    TooLarge { found: Vec<usize> },
 }
 
 fn verdict(nodes: &[NodeError]) -> &'static str {

@@ -16,6 +16,7 @@ use crate::onnx::proto::{
 };
 use crate::onnx::{sparse, tensor};
 use crate::ops::NEWEST_OPSET;
+use crate::tensor::TensorType;
 
 /// The oldest opset of the default domain that is read.
 const OLDEST_OPSET: u16 = 1;
@@ -244,6 +245,11 @@ impl Loader<'_> {
         let dims: Result<Vec<Dim>, InputProblem> =
             shape.dim.iter().map(|dim| self.dim(dim.value.as_ref())).collect();
         let dims = dims.map_err(problem)?;
+        let smallest = dims.iter().map(|dim| dim.fixed().unwrap_or(1)).collect();
+        let ty = TensorType { dtype, shape: smallest };
+        if !ty.is_addressable() {
+            return Err(problem(InputProblem::TooLarge { found: ty.shape }));
+        }
         self.build(|builder| builder.input(info.name(), dtype, dims))
     }
 

@@ -83,7 +83,7 @@ impl Stacks {
                 let expected = format!("{}, as in the first iteration", first.ty());
                 return Err(OpError::value("scan_outputs", output.ty(), expected));
             }
-            self.size_bytes = self.size_bytes.saturating_add(output.size_bytes());
+            self.size_bytes = self.size_bytes.saturating_add(output.held_bytes());
             if self.limit_bytes < self.size_bytes {
                 let (found, limit) = (self.size_bytes, self.limit_bytes);
                 return Err(OpError::OverLimit { found, limit });

@@ -73,6 +73,9 @@ impl Operator for Tile {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let shape = self.infer(inputs)?.remove(0).shape;
         let mut x = inputs.tensor(INPUT).clone();
+        if shape.contains(&0) {
+            return Ok(vec![dispatch!(x.dtype(), T => Tensor::from_vec::<T>(&shape, Vec::new()))]);
+        }
         for (axis, &dim) in shape.iter().enumerate() {
             let n = x.shape()[axis];
             if n != dim {
@@ -162,6 +165,7 @@ mod tests {
         op("Tile").input(&x).i64s(&[1, 2]).gives(array![[1., 2., 1., 2.], [3., 4., 3., 4.]]);
         op("Tile").input(&array![[1., 2.]]).i64s(&[2, 1]).gives(array![[1., 2.], [1., 2.]]);
         op("Tile").input(&x).i64s(&[0, 1]).gives(Array2::zeros((0, 2)));
+        op("Tile").input(&x).i64s(&[1 << 40, 0]).gives(Array2::zeros((1 << 41, 0)));
         op("Tile").input(&Array2::zeros((0, 2))).i64s(&[3, 1]).gives(Array2::zeros((0, 2)));
         op("Tile").input(&ndarray::arr0(7.)).i64s(&[]).gives(ndarray::arr0(7.));
         op("Tile")

@@ -100,29 +100,29 @@ impl Operator for Pad {
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
         let mut x = inputs.tensor(DATA).clone();
         let value = inputs.get(VALUE).map(|_| scalar_as(inputs.tensor(VALUE), x.dtype()));
-        for (axis, before, after) in Pad::pads(inputs)? {
+        let pads = Pad::pads(inputs)?;
+        // Cutting first: what lies between is then never larger than the result or the input.
+        for &(axis, before, after) in
+            pads.iter().filter(|&&(_, before, after)| before < 0 || after < 0)
+        {
+            let kept = (-before).max(0)..x.shape()[axis] as i64 + after.min(0);
+            let kept: Vec<usize> = kept.map(|position| position as usize).collect();
+            x = take_axis(&x, axis, &kept);
+        }
+        for (axis, before, after) in pads {
+            let (before, after) = (before.max(0), after.max(0));
+            let n = x.shape()[axis] as i64;
             if (before, after) == (0, 0) {
                 continue;
             }
-            let n = x.shape()[axis] as i64;
-            if self.mode != Mode::Constant {
-                // With nothing to repeat there is nothing to put out: `infer` checked.
-                let positions = if n == 0 { 0..0 } else { -before..n + after };
-                let kept_start = (-before).max(0);
-                let kept = n + before.min(0) + after.min(0);
-                let source = |p| kept_start as usize + self.source(p - kept_start, kept);
-                x = take_axis(&x, axis, &positions.map(source).collect::<Vec<usize>>());
+            if self.mode == Mode::Constant {
+                x = pad_axis(&x, axis, [before as usize, after as usize], value.as_ref());
                 continue;
             }
-            let kept = (-before).max(0)..n + after.min(0);
-            let kept: Vec<usize> = kept.map(|position| position as usize).collect();
-            let cut = take_axis(&x, axis, &kept);
-            x = pad_axis(
-                &cut,
-                axis,
-                [before.max(0) as usize, after.max(0) as usize],
-                value.as_ref(),
-            );
+            // With nothing to repeat there is nothing to put out: `infer` checked.
+            let positions = if n == 0 { 0..0 } else { -before..n + after };
+            let sources: Vec<usize> = positions.map(|position| self.source(position, n)).collect();
+            x = take_axis(&x, axis, &sources);
         }
         Ok(vec![x])
     }
@@ -232,6 +232,9 @@ mod tests {
         pad("wrap", &[5, 0]).gives(array![4., 1., 2., 3., 4., 1., 2., 3., 4.]);
         pad("reflect", &[-1, 2]).gives(array![2., 3., 4., 3., 2.]);
         pad("edge", &[1, -2]).gives(array![1., 1., 2.]);
+        let table = array![[1., 2.], [3., 4.]];
+        let both = op("Pad").input(&table).i64s(&[1, -1, 0, 0]).string("mode", "edge");
+        both.gives(array![[2.], [2.], [4.]]);
         op("Pad")
             .input(&array![5.])
             .i64s(&[2, 0])

@@ -229,12 +229,18 @@ impl Resize {
 
     fn interpolate<T: Number>(&self, x: Vec<T>, lines: &[Line]) -> Vec<T> {
         let mut y = x;
-        for (axis, line) in lines.iter().enumerate() {
+        let mut shape: Vec<usize> = lines.iter().map(|line| line.input).collect();
+        // Shrinking first: what lies between is then never larger than the result or the input.
+        let (shrinking, others): (Vec<usize>, Vec<usize>) =
+            (0..lines.len()).partition(|&axis| lines[axis].output < lines[axis].input);
+        for axis in shrinking.into_iter().chain(others) {
+            let line = &lines[axis];
             let taps = self.taps(line);
             if !taps.is_identity(line.input) {
-                let inner = lines[axis + 1..].iter().map(|line| line.input).product();
+                let inner = shape[axis + 1..].iter().product();
                 y = taps.apply(&y, line.input, inner);
             }
+            shape[axis] = line.output;
         }
         if self.coordinates == Coordinates::TfCropAndResize {
             self.extrapolate(&mut y, lines);
@@ -417,6 +423,10 @@ mod tests {
         scaled("linear", &[1., 1., 1., 0.5])
             .int("antialias", 1)
             .gives_tensor(rows(&[0.625, 2.375]));
+        // One axis grows, the other shrinks.
+        let both = [0_f32, 1., 3., 5., 7., 8.].iter().flat_map(|y| [0.5 + y, 2.5 + y]);
+        sized("linear", &[1, 1, 6, 2])
+            .gives_tensor(Tensor::from_vec(&[1, 1, 6, 2], both.collect()));
         assert_eq!(x2().quant(), QuantRole::reads_only(0));
     }
 

@@ -145,7 +145,7 @@ fn loops_of_no_iteration_and_without_end() {
         &text("_"),
         &[x],
         expect![
-            "node `y` (Loop) with inputs nothing, nothing, float32 [2]: would make 1048584 bytes, more than the limit of 1048576"
+            "node `y` (Loop) with inputs nothing, nothing, float32 [2]: would make 1048656 bytes, more than the limit of 1048576"
         ],
     );
     let text = r#"

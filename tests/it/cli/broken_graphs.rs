@@ -2,6 +2,8 @@
 
 use expect_test::expect;
 use mpq::onnx::proto::tensor_proto::DataType;
+use mpq::onnx::proto::tensor_shape_proto::dimension::Value as DimValue;
+use mpq::onnx::proto::type_proto::Value as Type;
 use mpq::onnx::proto::{GraphProto, ModelProto};
 use ndarray::Array2;
 use ndarray_npy::write_npy;
@@ -320,6 +322,14 @@ fn constants() {
         ("text", {
             with_constant(|graph| graph.initializer[0].data_type = Some(DataType::String.into()))
         }),
+        ("endless_input", {
+            with_constant(|graph| {
+                let ty = graph.input[0].r#type.as_mut().and_then(|ty| ty.value.as_mut());
+                let Some(Type::TensorType(tensor)) = ty else { panic!("a tensor") };
+                let dims = &mut tensor.shape.as_mut().unwrap().dim;
+                dims.iter_mut().for_each(|dim| dim.value = Some(DimValue::DimValue(1 << 40)));
+            })
+        }),
         ("input_without_type", with_constant(|graph| graph.input[0].r#type = None)),
     ];
     let lines = cases.map(|(name, bytes)| {
@@ -357,6 +367,10 @@ fn constants() {
 
         $ mpq run TMP/text.onnx --input TMP/x.npy -o TMP/y.npz
         error: `TMP/text.onnx`: initializer `w`: element type `string` is not supported
+        exit 2
+
+        $ mpq run TMP/endless_input.onnx --input TMP/x.npy -o TMP/y.npz
+        error: `TMP/endless_input.onnx`: input `x`: shape [1099511627776, 1099511627776] is invalid: more elements than memory can address
         exit 2
 
         $ mpq run TMP/input_without_type.onnx --input TMP/x.npy -o TMP/y.npz
