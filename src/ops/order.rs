@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::ops::dims::{Along, axis_attribute, with_dim};
+use crate::ops::dims::{Along, axis_attribute, checked_type, with_dim};
 use crate::ops::generate::expect_single;
 use crate::ops::number::dispatch_numbers;
 use crate::ops::{Attrs, Bodies, Inputs, OpDef, OpError, Operator, QuantRole};
@@ -61,7 +61,7 @@ impl Operator for TopK {
         let k = usize::try_from(found).ok().filter(|&k| k <= n);
         let k = k.ok_or_else(|| OpError::value("K", found, format!("from 0 to {n}")))?;
         let shape = with_dim(x.shape(), axis, k);
-        Ok(vec![TensorType::new(x.dtype(), &shape), TensorType::new(DType::I64, &shape)])
+        Ok(vec![checked_type(x.dtype(), shape.clone())?, checked_type(DType::I64, shape)?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
@@ -94,7 +94,8 @@ impl Operator for TopK {
 
 /// Calls `f` with the outer index, the inner index and the elements of every line along the axis.
 fn for_each_line<T: Element>(along: Along, x: &[T], mut f: impl FnMut(usize, usize, &[T])) {
-    let mut line = Vec::with_capacity(along.n);
+    // Without lines, their length may be anything.
+    let mut line = Vec::with_capacity(if x.is_empty() { 0 } else { along.n });
     for outer in 0..along.outer {
         for inner in 0..along.inner {
             line.clear();
@@ -154,7 +155,7 @@ impl Operator for Arg {
         if !self.keeps_dims {
             shape.remove(axis);
         }
-        Ok(vec![TensorType::new(DType::I64, &shape)])
+        Ok(vec![checked_type(DType::I64, shape)?])
     }
 
     fn eval(&self, inputs: &Inputs<'_>, _bodies: &mut dyn Bodies) -> Result<Vec<Tensor>, OpError> {
@@ -216,6 +217,9 @@ mod tests {
         op("ArgMax").input(&nan).gives_tensor(array![1_i64]);
         op("ArgMin").input(&nan).gives_tensor(array![1_i64]);
         op("ArgMax").i64s(&[4, 9]).int("keepdims", 0).gives_tensor(Tensor::scalar(1_i64));
+        let endless = Tensor::from_vec::<i8>(&[1 << 60, 0], Vec::new());
+        let no_positions = Tensor::full(&[1, 0], 0_i64);
+        op("ArgMax").tensor(endless).int("axis", 0).gives_tensor(no_positions);
         op("ArgMax").input(&Array2::zeros((2, 0))).gives_tensor(Tensor::full(&[1, 0], 0_i64));
         op("ArgMax")
             .input(&Array2::zeros((2, 0)))
