@@ -259,9 +259,11 @@ pub(super) fn select_outputs(
     Ok(graph.with_outputs(ids))
 }
 
+/// Those that can be compared: of float32, and with elements.
 fn float_outputs(graph: &Graph, types: &Types) -> Result<Vec<ValueId>, PipelineError> {
     let is_float = |id: &ValueId| {
-        types.get(*id).is_some_and(|ty| ty.dtype == DType::F32) && graph.constant(*id).is_none()
+        types.get(*id).is_some_and(|ty| ty.dtype == DType::F32 && !ty.is_empty())
+            && graph.constant(*id).is_none()
     };
     let outputs: Vec<ValueId> = graph.outputs().iter().copied().filter(is_float).collect();
     if outputs.is_empty() {
@@ -269,6 +271,7 @@ fn float_outputs(graph: &Graph, types: &Types) -> Result<Vec<ValueId>, PipelineE
             .outputs()
             .iter()
             .map(|&id| match types.get(id) {
+                Some(ty) if ty.is_empty() => format!("`{}` is {ty}", graph.value_name(id)),
                 Some(ty) => format!("`{}` is {}", graph.value_name(id), ty.dtype),
                 None => format!("`{}` is of unknown type", graph.value_name(id)),
             })
