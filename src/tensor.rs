@@ -128,6 +128,10 @@ impl fmt::Display for DType {
     }
 }
 
+/// Places that an empty array may have along its other axes. No data stands behind them, but what works
+/// along an axis may take memory for each.
+pub const MOST_PLACES_OF_EMPTY: usize = 1 << 28;
+
 /// What is known of a tensor without its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TensorType {
@@ -145,9 +149,10 @@ impl TensorType {
     }
 
     /// Whether there can be an array of it: strides are computed from the dimensions that are not 0, and
-    /// have to fit in `isize`.
+    /// have to fit in `isize`; an empty one has no more than [`MOST_PLACES_OF_EMPTY`].
     pub fn is_addressable(&self) -> bool {
         isize::try_from(self.span_bytes()).is_ok()
+            && !(self.is_empty() && MOST_PLACES_OF_EMPTY < self.span())
     }
 
     /// Number of elements with every dimension that is 0 counted as 1, as what goes along the others of
@@ -537,7 +542,9 @@ mod tests {
     fn the_span_of_an_empty_array() {
         let ty = TensorType::f32(&[0, 1 << 50, 3]);
         assert_eq!((ty.size_bytes(), ty.span_bytes()), (0, 12 << 50));
-        assert!(ty.is_addressable());
-        assert!(!TensorType::f32(&[0, 1 << 62, 3]).is_addressable());
+        let is_addressable = |places: usize| TensorType::f32(&[places, 0]).is_addressable();
+        let most = MOST_PLACES_OF_EMPTY;
+        assert_eq!([most, most + 1, 1 << 62].map(is_addressable), [true, false, false]);
+        assert!(TensorType::f32(&[most + 1]).is_addressable());
     }
 }

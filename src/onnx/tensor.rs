@@ -12,7 +12,7 @@ use crate::onnx::lazy::{LazyTensor, small, to_le_bytes};
 use crate::onnx::packed::unpack;
 use crate::onnx::proto::TensorProto;
 use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
-use crate::tensor::{DType, Element, Tensor, TensorType};
+use crate::tensor::{DType, Element, MOST_PLACES_OF_EMPTY, Tensor, TensorType};
 
 /// What is wrong with a tensor in a file; who reports it adds the tensor's name.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,12 @@ pub enum TensorError {
 
     #[error("shape {dims:?} is invalid: more elements than memory can address")]
     TooLarge { dims: Vec<i64> },
+
+    #[error(
+        "shape {dims:?} is invalid: empty, with more than {MOST_PLACES_OF_EMPTY} places along the \
+         other dimensions"
+    )]
+    EmptyTooLarge { dims: Vec<i64> },
 
     #[error("it has no data, expected {expected} elements of {ty}")]
     NoData { expected: usize, ty: TensorType },
@@ -181,7 +187,13 @@ pub(super) fn shape(dims: &[i64], dtype: DType) -> Result<Vec<usize>, TensorErro
     }
     let shape: Option<Vec<usize>> = dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
     let ty = shape.map(|shape| TensorType { dtype, shape }).filter(TensorType::is_addressable);
-    Ok(ty.ok_or_else(|| TensorError::TooLarge { dims: dims.to_vec() })?.shape)
+    let too_large = |dims: Vec<i64>| {
+        if dims.contains(&0) {
+            return TensorError::EmptyTooLarge { dims };
+        }
+        TensorError::TooLarge { dims }
+    };
+    Ok(ty.ok_or_else(|| too_large(dims.to_vec()))?.shape)
 }
 
 /// The one field that holds data, and how much: elements, or bytes for raw data.
@@ -390,7 +402,7 @@ mod tests {
         expect!["shape [2, -1] is invalid: dimension 1 is negative"].assert_eq(&float(&[2, -1]));
         expect!["shape [9223372036854775807, 2] is invalid: more elements than memory can address"]
             .assert_eq(&float(&[i64::MAX, 2]));
-        expect!["shape [0, 9223372036854775807, 9223372036854775807] is invalid: more elements than memory can address"].assert_eq(&float(&[0, i64::MAX, i64::MAX]));
+        expect!["shape [1099511627776, 0] is invalid: empty, with more than 268435456 places along the other dimensions"].assert_eq(&float(&[1 << 40, 0]));
         expect!["it has no data, expected 576460752303423488 elements of float32 [1099511627776, 524288]"].assert_eq(&float(&[1 << 40, 1 << 19]));
     }
 

@@ -63,7 +63,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// Passes whose activations are held at once; `None` for as many as memory allows, at most two
-    /// a thread.
+    /// a thread, or [`MOST_TOGETHER`](crate::sensitivity::MOST_TOGETHER) if that is more.
     pub batch: Option<usize>,
     /// What may be held besides the model itself.
     pub memory_bytes: usize,

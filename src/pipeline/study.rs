@@ -15,7 +15,9 @@ use crate::quant::{
 use crate::search::{
     Budget, Choice, Configuration, CostMetric, Costs, Problem, Quality, SearchError,
 };
-use crate::sensitivity::{Floats, Ledger, Measurer, Plan, Powers, Sensitivity, Setup};
+use crate::sensitivity::{
+    Floats, Ledger, MOST_TOGETHER, Measurer, Plan, Powers, Sensitivity, Setup,
+};
 
 /// What Phase 1 came to, with what Phase 2 needs.
 pub struct Study<'a> {
@@ -162,7 +164,8 @@ impl Network {
             return Err(PipelineError::Memory { needed: running, limit });
         }
         let affordable = (limit - running) / memory.held.max(1);
-        Ok(resources.batch.unwrap_or(2 * threads).min(affordable))
+        let wanted = resources.batch.unwrap_or((2 * threads).max(MOST_TOGETHER));
+        Ok(wanted.min(affordable))
     }
 
     /// What may be held besides a pass on each thread that keeps all its activations.

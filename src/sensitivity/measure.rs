@@ -56,8 +56,9 @@ pub struct Setup<'a> {
     pub ledger: Option<&'a dyn Ledger>,
 }
 
-/// Passes that an engine is given at once.
-const MOST_TOGETHER: usize = 4;
+/// Passes that an engine is given at once: more of them read constants less often, but leave less
+/// of the cache to each.
+pub const MOST_TOGETHER: usize = 4;
 
 /// Runs measurements block by block.
 pub struct Measurer<'a> {

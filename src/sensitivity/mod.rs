@@ -13,7 +13,7 @@ mod work;
 
 pub use floats::Floats;
 pub use ledger::{Ledger, Unit};
-pub use measure::{MeasureError, Measurer, Setup};
+pub use measure::{MOST_TOGETHER, MeasureError, Measurer, Setup};
 pub use pieces::{Pieces, Wanted};
 pub use share::{Piece, Plan, Share};
 
