@@ -3,9 +3,9 @@
 use crate::artifact::{
     Achieved, ActivationEncoding, Artifact as _, Baseline, Calibration, Config, Conversion,
     CurvePoint, Encodings, Eval, EvalData, Flip, Goal, Group, ListEntry, Measured, MeasuredChoice,
-    MeasuredEncodings, MeasuredGroup, Model, Ordered, Part, PartChoice, PartGroup, PartPower,
-    Partial, PointCost, Quality, RangeMethods, Ranges, Requested, RoundedEntry, RoundedPart,
-    RoundedSet, Rounding, RoundingLoss, Sensitivity, Settings, TotalCost, WeightEncoding,
+    MeasuredEncodings, MeasuredGroup, Model, Ordered, Part, PartChoice, PartPower, Partial,
+    PointCost, Quality, RangeMethods, Ranges, Requested, RoundedEntry, RoundedPart, RoundedSet,
+    Rounding, RoundingLoss, Sensitivity, Settings, TotalCost, WeightEncoding,
 };
 use crate::data::{Channels, Crop, Filter, Layout, Preprocessing, Resize};
 use crate::quant::{Bits, Candidate};
@@ -296,16 +296,9 @@ pub(crate) fn part() -> Part {
         bops_saved: 8000.,
         noise_power: power(&choice.noise_power),
     };
-    let group = |group: MeasuredGroup| PartGroup {
-        id: group.id,
-        nodes: group.nodes,
-        activations: group.activations,
-        weights: group.weights,
-        weight_elements: group.weight_elements,
-        macs: group.macs,
-        pinned: group.pinned,
-        tied_by: group.tied_by,
-        choices: group.choices.into_iter().map(choice).collect(),
+    let group = |group: MeasuredGroup| {
+        let choices = group.choices.iter().cloned().map(choice).collect();
+        group.with_choices(choices)
     };
     Part {
         schema: Part::schema(),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{Artifact, Calibration, MeasuredEncodings, Model, Ordered, Settings};
+use crate::artifact::{
+    Artifact, Calibration, MeasuredEncodings, MeasuredGroup, Model, Ordered, Settings,
+};
 use crate::quant::{Bits, Candidate};
 use crate::shard::Shard;
 
@@ -35,21 +37,7 @@ impl Artifact for Part {
 }
 
 /// A group as in a `sensitivity` file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PartGroup {
-    /// Its first activation in model order.
-    pub id: String,
-    pub nodes: Vec<String>,
-    pub activations: Vec<String>,
-    pub weights: Vec<String>,
-    pub weight_elements: u64,
-    pub macs: u64,
-    pub pinned: bool,
-    /// Why its members share a choice.
-    pub tied_by: Vec<String>,
-    pub choices: Vec<PartChoice>,
-}
+pub type PartGroup = MeasuredGroup<PartChoice>;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

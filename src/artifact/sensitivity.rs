@@ -63,9 +63,10 @@ impl Artifact for Sensitivity {
     }
 }
 
+/// A group, with choices as a file of its kind has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MeasuredGroup {
+pub struct MeasuredGroup<C = MeasuredChoice> {
     /// Its first activation in model order.
     pub id: String,
     pub nodes: Vec<String>,
@@ -76,7 +77,26 @@ pub struct MeasuredGroup {
     pub pinned: bool,
     /// Why its members share a choice.
     pub tied_by: Vec<String>,
-    pub choices: Vec<MeasuredChoice>,
+    pub choices: Vec<C>,
+}
+
+impl<C> MeasuredGroup<C> {
+    /// The same group in another kind of file.
+    pub fn with_choices<D>(self, choices: Vec<D>) -> MeasuredGroup<D> {
+        let MeasuredGroup { id, nodes, activations, weights, tied_by, .. } = self;
+        let MeasuredGroup { weight_elements, macs, pinned, .. } = self;
+        MeasuredGroup {
+            id,
+            nodes,
+            activations,
+            weights,
+            weight_elements,
+            macs,
+            pinned,
+            tied_by,
+            choices,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

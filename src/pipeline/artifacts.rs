@@ -8,7 +8,7 @@ use crate::data::Dataset;
 use crate::graph::{Graph, ValueId};
 use crate::pipeline::{Network, PipelineError, Study};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Group, Placement, Scheme};
-use crate::search::{self, Problem as _};
+use crate::search::{self, Choice, Problem as _};
 use crate::sensitivity::{Measurement, Powers, Sensitivity};
 use crate::tensor::{DType, Tensor};
 
@@ -204,6 +204,26 @@ pub(super) fn read_bias(
     Ok(Tensor::from_vec(shape, elements.to_vec()))
 }
 
+/// A group as the files of Phase 1 have it.
+pub(super) fn measured_group<C>(
+    network: &Network,
+    group: &Group,
+    choices: Vec<C>,
+) -> MeasuredGroup<C> {
+    let names = GroupNames::new(&network.graph, &network.placement, group);
+    MeasuredGroup {
+        id: group.id.clone(),
+        nodes: names.nodes,
+        activations: names.activations,
+        weights: names.weights,
+        weight_elements: group.weight_elements,
+        macs: group.weight_macs + group.product_macs,
+        pinned: group.is_pinned,
+        tied_by: group.tied_by.clone(),
+        choices,
+    }
+}
+
 /// The `sensitivity` file.
 pub fn sensitivity_file(
     study: &Study<'_>,
@@ -215,28 +235,16 @@ pub fn sensitivity_file(
     let powers = |powers: &Powers| outputs.iter().cloned().zip(powers.0.iter().cloned()).collect();
     let list = search::list(study).map_err(PipelineError::Search)?;
     let group = |(index, group): (usize, &Group)| {
-        let names = GroupNames::new(&network.graph, &network.placement, group);
         let choices = study.choices()[index].iter().zip(&study.sensitivity.groups[index]);
-        MeasuredGroup {
-            id: group.id.clone(),
-            nodes: names.nodes,
-            activations: names.activations,
-            weights: names.weights,
-            weight_elements: group.weight_elements,
-            macs: group.weight_macs + group.product_macs,
-            pinned: group.is_pinned,
-            tied_by: group.tied_by.clone(),
-            choices: choices
-                .map(|(choice, measurement)| MeasuredChoice {
-                    candidate: choice.candidate,
-                    weight_bits: choice.candidate.weight,
-                    activation_bits: choice.candidate.activation,
-                    sqnr_db: choice.sqnr_db,
-                    score: choice.score.filter(|score| score.is_finite()),
-                    noise_power: powers(&measurement.noise),
-                })
-                .collect(),
-        }
+        let choice = |(choice, measurement): (&Choice, &Measurement)| MeasuredChoice {
+            candidate: choice.candidate,
+            weight_bits: choice.candidate.weight,
+            activation_bits: choice.candidate.activation,
+            sqnr_db: choice.sqnr_db,
+            score: choice.score.filter(|score| score.is_finite()),
+            noise_power: powers(&measurement.noise),
+        };
+        measured_group(network, group, choices.map(choice).collect())
     };
     Ok(artifact::Sensitivity {
         schema: artifact::Sensitivity::schema(),

@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod exam;
 mod fit;
+mod gaps;
 mod inspect;
 mod judge;
 mod kept;
@@ -32,12 +33,13 @@ pub(crate) use configured::testing;
 pub use error::PipelineError;
 pub use evaluate::{Applied, Evaluated, Evaluation, expect_rounding};
 pub use fit::{Misfit, misfits};
+pub use gaps::Gap;
 pub use inspect::{
     BadNode, InspectedGroup, InspectedUnit, Inspection, NotQuantized, OperatorCount, Port, PortDim,
     Reason,
 };
 pub use kept::{Judged, Kept};
-pub use merge::{Gap, Merge, MergeError};
+pub use merge::{Merge, MergeError};
 pub use network::{
     Network, Resources, Settings, evaluable, find_outputs, input_specs, input_types, outputs_and,
 };

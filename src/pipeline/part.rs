@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::artifact::{Artifact as _, Part, PartChoice, PartGroup, PartPower};
+use crate::artifact::{Artifact as _, Part, PartChoice, PartPower};
 use crate::cost::CostModel;
 use crate::data::Feed;
-use crate::pipeline::artifacts::{GroupNames, measured_encodings};
+use crate::pipeline::artifacts::{measured_encodings, measured_group};
 use crate::pipeline::study::costs;
 use crate::pipeline::{Head, Measuring, Network, PipelineError};
 use crate::quant::{Candidate, Encodings, Group};
@@ -37,18 +37,8 @@ impl Network {
         let share = share.map_err(PipelineError::Measure)?;
         let mut choices = self.part_choices(measuring.feed, share.noises)?.into_iter();
         let group = |group: &Group| {
-            let names = GroupNames::new(&self.graph, &self.placement, group);
-            PartGroup {
-                id: group.id.clone(),
-                nodes: names.nodes,
-                activations: names.activations,
-                weights: names.weights,
-                weight_elements: group.weight_elements,
-                macs: group.weight_macs + group.product_macs,
-                pinned: group.is_pinned,
-                tied_by: group.tied_by.clone(),
-                choices: choices.by_ref().take(group.choices.len()).collect(),
-            }
+            let choices = choices.by_ref().take(group.choices.len()).collect();
+            measured_group(self, group, choices)
         };
         Ok(Part {
             schema: Part::schema(),

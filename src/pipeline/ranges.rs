@@ -8,7 +8,7 @@ use crate::cache::Digest;
 use crate::data::Dataset;
 use crate::graph::ValueId;
 use crate::pipeline::artifacts::{check_encodings, measured_encodings, read_encodings};
-use crate::pipeline::merge::json;
+use crate::pipeline::gaps::json;
 use crate::pipeline::{Head, Network, PipelineError};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Group};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact::{self, Artifact as _, ROUNDING_PART_FILE, RoundedPart};
 use crate::data::NpzError;
-use crate::pipeline::merge::{Gap, Identity, Lines, Member, gaps, json};
+use crate::pipeline::gaps::{Gap, Identity, Lines, Member, gaps, shared_identity};
 use crate::pipeline::rounded::{RoundedError, Shaped, read_weights, whole_files};
 use crate::pipeline::{Head, Network};
 use crate::quant::{Effort, Rounded};
@@ -57,18 +57,14 @@ pub fn rounded_part_files(
 }
 
 fn identity(part: &RoundedPart) -> Identity {
-    vec![
-        ("version", part.version.clone()),
-        ("SHA-256 of the model", part.model.sha256.clone()),
-        ("model", part.model.file.clone()),
-        ("number of samples", part.calibration.samples.to_string()),
-        ("SHA-256 of the samples", part.calibration.sha256.clone()),
-        ("preprocessing", json(&part.calibration.preprocessing)),
-        ("settings", json(&part.settings)),
+    let mut identity =
+        shared_identity(&part.version, &part.model, &part.calibration, &part.settings);
+    identity.extend([
         ("number of iterations", part.iterations.to_string()),
         ("number of shards", part.shard.count().to_string()),
         ("list of weights", part.all.join(", ")),
-    ]
+    ]);
+    identity
 }
 
 /// The files that one machine would have written, from the folders of all shards in any order.

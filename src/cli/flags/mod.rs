@@ -1,18 +1,21 @@
 //! Groups of flags that several commands share.
 
 mod cache;
+mod choice;
 mod data;
 mod metric;
 mod model;
 mod quant;
+mod range;
 mod rounding;
 mod run;
 
 pub(super) use cache::{CacheArgs, FolderArgs};
+pub(super) use choice::{ChoiceArgs, read_target};
 pub(super) use data::{DataArgs, Defaults};
 pub(super) use metric::{MetricArgs, Subject, metric_name};
 pub(super) use model::ModelArgs;
-pub(super) use quant::{ChoiceArgs, QuantArgs, read_target};
+pub(super) use quant::QuantArgs;
 pub(super) use rounding::RoundingArgs;
 pub(super) use run::RunArgs;
 

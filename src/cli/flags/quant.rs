@@ -1,85 +1,18 @@
 //! What is quantized, to what, and how noise is judged: all that makes [`Settings`].
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-use std::str::FromStr;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use mpq::artifact::{self, Config};
 use mpq::exec::EngineKind;
 use mpq::metric::sqnr::Aggregation;
 use mpq::pipeline::{Preparation, Settings};
-use mpq::quant::{
-    Bits, Candidate, Candidates, Pattern, Pin, RangeMethod, RangeMethodError, RangeMethods,
-    Rounding, Target,
-};
+use mpq::quant::{Bits, Candidate, Candidates, RangeMethod, RangeMethods, Rounding, Target};
 
 use crate::cli::Ui;
-use crate::cli::flags::{Pair, RoundingArgs};
-
-/// What groups may choose.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Quantization")]
-pub(in crate::cli) struct ChoiceArgs {
-    /// Candidates, by commas [default: W4A8,W8A8,W8A16]
-    #[arg(long, value_name = "LIST")]
-    candidates: Option<Candidates>,
-
-    /// Hardware to quantize for, name or file [default: generic]
-    ///
-    /// Built in are generic, htp, ort-cpu, tflite and tensorrt; a file is of the form that `mpq
-    /// schema target` shows, or a quantsim configuration of AIMET.
-    #[arg(long, value_name = "NAME|FILE")]
-    target: Option<String>,
-
-    /// Fix the groups of what matches to a candidate
-    ///
-    /// The pattern is compared with names of nodes, activations and weights; `*` stands for any
-    /// text, `?` for any character, all else for itself.
-    #[arg(long = "pin", value_name = "PATTERN=CANDIDATE")]
-    pins: Vec<Pair<Candidate>>,
-
-    /// Leave the groups of what matches in float
-    #[arg(long = "exclude", value_name = "PATTERN", value_parser = pattern)]
-    excluded: Vec<Pattern>,
-}
-
-impl ChoiceArgs {
-    pub(in crate::cli) fn candidates(&self) -> Candidates {
-        self.candidates.clone().unwrap_or_else(|| Settings::default().candidates)
-    }
-
-    /// The target; a warning if it lacks some of the candidates, but not all.
-    pub(in crate::cli) fn target(
-        &self,
-        candidates: &Candidates,
-        ui: &Ui,
-    ) -> anyhow::Result<Target> {
-        let target = match &self.target {
-            Some(target) => read_target(target, ui)?,
-            None => Settings::default().target,
-        };
-        let is_lacking = |candidate: &&Candidate| !target.has(**candidate);
-        let listed = candidates.as_slice();
-        let lacking: Vec<String> =
-            listed.iter().filter(is_lacking).map(ToString::to_string).collect();
-        if !lacking.is_empty() && lacking.len() < listed.len() {
-            let has = target.candidates.iter().flatten().map(ToString::to_string);
-            let has = has.collect::<Vec<_>>().join(", ");
-            let (name, lacking) = (&target.name, lacking.join(" and no "));
-            ui.warn(&format!(
-                "target `{name}` has no {lacking}: groups take the nearest more precise\nhint: besides W32A32, --candidates may list {has}"
-            ));
-        }
-        Ok(target)
-    }
-
-    pub(in crate::cli) fn pins(&self) -> Vec<Pin> {
-        let pinned = self.pins.iter().map(|pin| Pin::new(Pattern::new(&pin.name), pin.value));
-        pinned.chain(self.excluded.iter().cloned().map(Pin::exclusion)).collect()
-    }
-}
+use crate::cli::flags::RoundingArgs;
+use crate::cli::flags::choice::{ChoiceArgs, read_target};
+use crate::cli::flags::range::Ranges;
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Quantization")]
@@ -146,14 +79,7 @@ impl QuantArgs {
 
     /// The first flag that was given of those that lead to encodings.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
-        let given = [
-            ("--candidates", self.choice.candidates.is_some()),
-            ("--target", self.choice.target.is_some()),
-            ("--pin", !self.choice.pins.is_empty()),
-            ("--exclude", !self.choice.excluded.is_empty()),
-        ];
-        let given = given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
-        self.first_measured().or(given)
+        self.first_measured().or_else(|| self.choice.first_given())
     }
 
     /// The first flag that was given of those that are settled once Phase 1 is done.
@@ -173,23 +99,9 @@ impl QuantArgs {
     /// `measured`, only what is not settled then.
     pub(in crate::cli) fn like(&mut self, config: &Config, measured: bool) -> anyhow::Result<()> {
         let settings = &config.settings;
-        let candidates = Candidates::new(config.candidates.clone())?;
-        self.choice.candidates.get_or_insert(candidates);
+        self.choice.like(config)?;
         if self.sqnr.is_none() {
             self.sqnr = Some(settings.sqnr.parse()?);
-        }
-        if self.choice.pins.is_empty() && self.choice.excluded.is_empty() {
-            let pinned = config.groups.iter().filter(|group| group.pinned);
-            let pin =
-                |group: &artifact::Group| Pair { name: group.id.clone(), value: group.candidate };
-            self.choice.pins = pinned.map(pin).collect();
-        }
-        if self.choice.target.is_none() {
-            let target = &settings.target;
-            Target::built_in(target).with_context(|| {
-                format!("`--like` has target `{target}`\nhint: give its file with --target")
-            })?;
-            self.choice.target = Some(target.clone());
         }
         if measured {
             return Ok(());
@@ -343,115 +255,5 @@ impl QuantArgs {
             seed: measured.seed,
             dims: measured.dims.iter().map(dim).collect::<anyhow::Result<_>>()?,
         })
-    }
-}
-
-/// Every text is one.
-fn pattern(text: &str) -> Result<Pattern, std::convert::Infallible> {
-    Ok(Pattern::new(text))
-}
-
-/// A built-in target, else a file: ours, or a quantsim configuration of AIMET.
-pub(in crate::cli) fn read_target(text: &str, ui: &Ui) -> anyhow::Result<Target> {
-    let unknown = match Target::built_in(text) {
-        Ok(target) => return Ok(target),
-        Err(error) => error,
-    };
-    let path = Path::new(text);
-    if !path.exists() && path.components().count() == 1 && path.extension().is_none() {
-        return Err(unknown.into());
-    }
-    let json = fs::read_to_string(path).with_context(|| format!("cannot read `{text}`"))?;
-    let stem = path.file_stem().map_or_else(Default::default, |stem| stem.to_string_lossy());
-    let read = Target::read(&json, &stem);
-    let (target, notes) = read.with_context(|| format!("cannot use target `{text}`"))?;
-    notes.iter().for_each(|note| ui.warn(&format!("target `{text}`: {note}")));
-    Ok(target)
-}
-
-/// The value of `--range`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Ranges {
-    weights: RangeMethod,
-    activations: RangeMethod,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum RangesError {
-    #[error("{0}")]
-    Method(RangeMethodError),
-
-    #[error("found `{found}`, expected `weights` or `activations` before the `=`")]
-    Role { found: String },
-
-    #[error("`{role}` has two methods, expected one")]
-    Twice { role: String },
-}
-
-impl FromStr for Ranges {
-    type Err = RangesError;
-
-    fn from_str(text: &str) -> Result<Ranges, RangesError> {
-        if !text.contains('=') {
-            let method = text.parse().map_err(RangesError::Method)?;
-            return Ok(Ranges { weights: method, activations: method });
-        }
-        let mut methods: BTreeMap<&str, RangeMethod> = BTreeMap::new();
-        for part in text.split(',') {
-            let (role, method) = part.split_once('=').unwrap_or((part, ""));
-            let role = role.trim();
-            if !matches!(role, "weights" | "activations") {
-                return Err(RangesError::Role { found: role.to_owned() });
-            }
-            let method = method.trim().parse().map_err(RangesError::Method)?;
-            if methods.insert(role, method).is_some() {
-                return Err(RangesError::Twice { role: role.to_owned() });
-            }
-        }
-        let method = |role| methods.get(role).copied().unwrap_or(RangeMethod::Mse);
-        Ok(Ranges { weights: method("weights"), activations: method("activations") })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::ui::Verbosity;
-
-    #[test]
-    fn ranges() {
-        use RangeMethod::{MinMax, Mse, Percentile};
-        for (text, weights, activations) in [
-            ("minmax", MinMax, MinMax),
-            ("percentile:99.9", Percentile(99.9), Percentile(99.9)),
-            ("weights=minmax", MinMax, Mse),
-            ("activations=percentile:99,weights=mse", Mse, Percentile(99.)),
-        ] {
-            assert_eq!(text.parse::<Ranges>().unwrap(), Ranges { weights, activations }, "{text}");
-        }
-        for (text, message) in [
-            (
-                "max",
-                "range method is `max`, expected `minmax`, `mse` or `percentile:P` with P above 50 and at most 100",
-            ),
-            ("bias=mse", "found `bias`, expected `weights` or `activations` before the `=`"),
-            (
-                "weights=mse,minmax",
-                "found `minmax`, expected `weights` or `activations` before the `=`",
-            ),
-            ("weights=mse,weights=minmax", "`weights` has two methods, expected one"),
-        ] {
-            assert_eq!(text.parse::<Ranges>().unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn targets() {
-        let ui = Ui::new(Verbosity::QUIET);
-        assert_eq!(read_target("htp", &ui).unwrap().name, "htp");
-        let message = |text| read_target(text, &ui).unwrap_err().to_string();
-        let expected = "`generic`, `htp`, `ort-cpu`, `tflite`, `tensorrt` or a file";
-        assert_eq!(message("nosuch"), format!("target is `nosuch`, expected {expected}"));
-        assert_eq!(message("no/such.json"), "cannot read `no/such.json`");
     }
 }
