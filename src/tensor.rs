@@ -225,6 +225,11 @@ macro_rules! elements {
             }
         })*
 
+        impl DType {
+            /// Every one of them.
+            pub const ALL: &[DType] = &[$(DType::$variant),*];
+        }
+
         impl Data {
             fn dtype(&self) -> DType { match self { $(Data::$variant(_) => DType::$variant),* } }
             fn shape(&self) -> &[usize] { match self { $(Data::$variant(a) => a.shape()),* } }
@@ -344,6 +349,11 @@ impl Tensor {
     /// A tensor of rank 0.
     pub fn scalar<T: Element>(value: T) -> Tensor {
         Tensor::from_vec(&[], vec![value])
+    }
+
+    /// Panics if the type has elements.
+    pub fn empty(ty: &TensorType) -> Tensor {
+        crate::dispatch!(ty.dtype, T => Tensor::from_vec::<T>(&ty.shape, Vec::new()))
     }
 
     pub fn full<T: Element>(shape: &[usize], value: T) -> Tensor {

@@ -1,7 +1,7 @@
 //! Shape inference: the type of every value, and the values of what is small and known.
 
 use crate::graph::{Graph, Node, ValueId};
-use crate::ops::{ErrorKind, Input, Inputs, NoBodies, OpError};
+use crate::ops::{self, ErrorKind, Input, Inputs, NoBodies, OpError};
 use crate::tensor::{Tensor, TensorType};
 
 /// Larger tensors are not looked into: shapes, axes, scales and the like are small.
@@ -161,6 +161,6 @@ fn infer_node(node: &Node, inputs: &Inputs<'_>) -> Result<Known, OpError> {
         let values = vec![None; types.len()];
         return Ok((types, values));
     }
-    let values = node.operator.eval(inputs, &mut NoBodies)?;
+    let values = ops::evaluate(&*node.operator, inputs, &types, &mut NoBodies)?;
     Ok((types, values.into_iter().map(Some).collect()))
 }

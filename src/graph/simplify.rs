@@ -8,7 +8,7 @@
 
 use crate::graph::inline::inline_known_branches;
 use crate::graph::{Constant, Graph, Node, NodeId, Value, ValueId};
-use crate::ops::{AttrValue, Input, Inputs, NoBodies};
+use crate::ops::{self, AttrValue, Input, Inputs, NoBodies};
 use crate::tensor::{DType, Tensor, TensorType};
 
 /// A folded constant may not be larger than this and what it is made from, whichever is more.
@@ -81,7 +81,7 @@ fn evaluate_constant(graph: &Graph, node: &Node, room_bytes: usize) -> Option<Ve
     if !fits {
         return None;
     }
-    node.operator.eval(&inputs, &mut NoBodies).ok()
+    ops::evaluate(&*node.operator, &inputs, &outputs, &mut NoBodies).ok()
 }
 
 /// `Identity` and `Dropout` whose mask no one reads; those that name an output of the graph stay.

@@ -246,6 +246,22 @@ pub fn read(
     Ok(operator)
 }
 
+/// What an operator makes of inputs of which its `infer` said that they give `types`.
+///
+/// Where none of these has an element the operator is not asked: it may need memory along the other axes,
+/// and no data stands behind them.
+pub fn evaluate(
+    operator: &dyn Operator,
+    inputs: &Inputs<'_>,
+    types: &[TensorType],
+    bodies: &mut dyn Bodies,
+) -> Result<Vec<Tensor>, OpError> {
+    if types.iter().all(TensorType::is_empty) {
+        return Ok(types.iter().map(Tensor::empty).collect());
+    }
+    operator.eval(inputs, bodies)
+}
+
 /// What one node computes, and what that costs.
 ///
 /// `infer` does all checking. `eval`, `macs` and `quant` are only called with inputs that `infer`

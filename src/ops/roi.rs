@@ -40,7 +40,8 @@ const X: usize = 0;
 const ROIS: usize = 1;
 const BATCH_INDICES: usize = 2;
 
-/// More points in one bin than any detector has, which only wild coordinates give.
+/// More points in one bin, or along one axis, than any detector has: wild coordinates and attributes
+/// alone give them.
 const MOST_POINTS: f64 = (1 << 20) as f64;
 
 impl RoiAlign {
@@ -71,9 +72,10 @@ impl RoiAlign {
         let bin = size / n_bins as f64;
         let n_points =
             if self.sampling_ratio == 0 { bin.ceil() } else { self.sampling_ratio as f64 };
-        if !(..=MOST_POINTS).contains(&n_points) {
-            let expected = format!("regions of at most {MOST_POINTS} points per bin");
-            return Err(OpError::value("rois", format!("{start} to {end}"), expected));
+        if !(..=MOST_POINTS).contains(&(n_points * n_bins as f64)) {
+            let expected = format!("regions of at most {MOST_POINTS} points along an axis");
+            let found = format!("{start} to {end}, {n_bins} x {n_points} points");
+            return Err(OpError::value("rois", found, expected));
         }
         let point = |b: usize, i: usize| start + (b as f64 + (i as f64 + 0.5) / n_points) * bin;
         let bins =
@@ -345,10 +347,13 @@ mod tests {
             .i64s(&[0, 0])
             .fails("input `batch_indices` has shape [2], expected [1], one per region");
         align([0., 0., 1e30, 1.]).i64s(&[0]).fails(
-            "input `rois` is -0.5 to 1000000015047466200000000000000, expected regions of at most 1048576 points per bin",
+            "input `rois` is -0.5 to 1000000015047466200000000000000, 1 x 1000000015047466200000000000000 points, expected regions of at most 1048576 points along an axis",
         );
         align([0., 0., f32::NAN, 1.]).i64s(&[0]).fails(
-            "input `rois` is -0.5 to NaN, expected regions of at most 1048576 points per bin",
+            "input `rois` is -0.5 to NaN, 1 x NaN points, expected regions of at most 1048576 points along an axis",
+        );
+        align([0.; 4]).i64s(&[0]).int("output_height", 4095).int("sampling_ratio", 1 << 16).fails(
+            "input `rois` is -0.5 to -0.5, 4095 x 65536 points, expected regions of at most 1048576 points along an axis",
         );
         align([0.; 4])
             .i64s(&[0])

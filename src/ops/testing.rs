@@ -1,9 +1,12 @@
 //! The one door to operators for tests: `op("Gemm").input(&x).input(&w).macs(6).gives(y)`.
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use ndarray::{ArrayBase, Data, Dimension};
 
-use crate::ops::{self, AttrValue, Attrs, Input, Inputs, NoBodies, OpError, QuantRole};
-use crate::tensor::{Tensor, TensorType};
+use crate::ops::{self, AttrValue, Attrs, Input, Inputs, NoBodies, OpError, Operator, QuantRole};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// A node about to be evaluated, by its operator's name.
 #[must_use = "a case says nothing before `gives` or `fails`"]
@@ -108,10 +111,11 @@ impl OpTest {
         self.gives_tensors(&[y.into()]);
     }
 
-    /// Checks values, that `infer` agrees with `eval`, and the MACs.
+    /// Checks values, that `infer` agrees with `eval`, the MACs, and that no type of an input panics.
     #[track_caller]
     pub(crate) fn gives_tensors(self, expected: &[Tensor]) {
         let (macs, tolerance) = (self.macs, self.tolerance);
+        self.try_other_types();
         let (types, values, counted) = self.run().unwrap_or_else(|error| panic!("{error}"));
         let value_types: Vec<TensorType> = values.iter().map(Tensor::ty).collect();
         assert_eq!(types, value_types, "`infer` and `eval` disagree");
@@ -136,20 +140,60 @@ impl OpTest {
     pub(crate) fn quant(self) -> QuantRole {
         let items = Item::all(&self.inputs);
         let inputs: Vec<Option<Input<'_>>> = items.iter().map(Item::input).collect();
-        let operator = ops::read(self.domain, self.name, self.opset, Attrs::new(self.attrs));
-        operator.unwrap().quant(&Inputs::new(&inputs, self.n_outputs))
+        self.operator().unwrap().quant(&Inputs::new(&inputs, self.n_outputs))
     }
 
-    fn run(self) -> Result<(Vec<TensorType>, Vec<Tensor>, u64), OpError> {
-        let operator = ops::read(self.domain, self.name, self.opset, Attrs::new(self.attrs))?;
-        let items = Item::all(&self.inputs);
-        let inputs: Vec<Option<Input<'_>>> = items.iter().map(Item::input).collect();
-        let inputs = Inputs::new(&inputs, self.n_outputs);
-        let types = operator.infer(&inputs)?;
-        let values = operator.eval(&inputs, &mut NoBodies)?;
-        let macs = operator.macs(&inputs, &types);
-        Ok((types, values, macs))
+    /// Zeros of every type in the place of each input, and of all inputs that are of one type: what `infer`
+    /// takes, `eval` answers.
+    #[track_caller]
+    fn try_other_types(&self) {
+        let Ok(operator) = self.operator() else { return };
+        let dtypes: Vec<Option<DType>> =
+            self.inputs.iter().map(|input| Some(input.as_ref()?.dtype())).collect();
+        let alone = (0..dtypes.len()).map(|at| vec![at]);
+        let alike = dtypes.iter().map(|dtype| {
+            (0..dtypes.len()).filter(|&at| dtypes[at] == *dtype).collect::<Vec<usize>>()
+        });
+        for places in alone.chain(alike).collect::<BTreeSet<_>>() {
+            for &dtype in DType::ALL {
+                let zeros = |x: &Tensor| crate::dispatch!(dtype, T => Tensor::full(x.shape(), T::default()));
+                let input = |(at, input): (usize, &Option<Tensor>)| match input {
+                    Some(x) if places.contains(&at) => Some(zeros(x)),
+                    other => other.clone(),
+                };
+                let inputs: Vec<Option<Tensor>> =
+                    self.inputs.iter().enumerate().map(input).collect();
+                let run = || drop(run(&*operator, &inputs, self.n_outputs));
+                let ran = catch_unwind(AssertUnwindSafe(run));
+                assert!(ran.is_ok(), "{dtype} as inputs {places:?} panics");
+            }
+        }
     }
+
+    fn operator(&self) -> Result<Box<dyn Operator>, OpError> {
+        ops::read(self.domain, self.name, self.opset, Attrs::new(self.attrs.clone()))
+    }
+
+    fn run(self) -> Result<Ran, OpError> {
+        run(&*self.operator()?, &self.inputs, self.n_outputs)
+    }
+}
+
+/// Types, values and MACs.
+type Ran = (Vec<TensorType>, Vec<Tensor>, u64);
+
+fn run(
+    operator: &dyn Operator,
+    inputs: &[Option<Tensor>],
+    n_outputs: usize,
+) -> Result<Ran, OpError> {
+    let items = Item::all(inputs);
+    let inputs: Vec<Option<Input<'_>>> = items.iter().map(Item::input).collect();
+    let inputs = Inputs::new(&inputs, n_outputs);
+    let types = operator.infer(&inputs)?;
+    let values = operator.eval(&inputs, &mut NoBodies)?;
+    let macs = operator.macs(&inputs, &types);
+    Ok((types, values, macs))
 }
 
 /// 0, 1, 2, ...

@@ -196,7 +196,7 @@ impl Operator for Col2Im {
     fn infer(&self, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
         inputs.expect_at_most(3)?;
         let x = inputs.require(X, "input")?;
-        x.expect_dtype_that(|dtype| dtype != DType::Bool, "a number")?;
+        x.expect_dtype_that(DType::is_number, "a numeric type")?;
         let [n, rows, columns] = x.expect_rank()?;
         let axes = self.axes(inputs)?;
         let product = |n: fn(&Axis) -> usize| {
@@ -238,7 +238,7 @@ mod tests {
 
     use crate::ops::QuantRole;
     use crate::ops::testing::{OpTest, counting, op};
-    use crate::tensor::Tensor;
+    use crate::tensor::{I4, Tensor};
 
     fn unpool(indices: [i64; 2]) -> OpTest {
         op("MaxUnpool")
@@ -304,6 +304,8 @@ mod tests {
 
     #[test]
     fn col2im_refuses() {
+        let nibbles = Tensor::full(&[1, 2, 2], I4::default());
+        fold(nibbles, &[1, 3], &[1, 2]).fails("input `input` is int4, expected a numeric type");
         fold(counting(&[1, 3, 2]), &[1, 3], &[1, 2]).fails(
             "input `input` has shape [1, 3, 2], expected [N, a multiple of 2, 2], blocks by positions",
         );

@@ -1,7 +1,11 @@
 //! The transcripts of the README and the guide, and the table of operators, are what the commands print,
-//! decibels apart; `UPDATE_EXPECT=1` rewrites them. Its two set-up commands are run by a new user and by CI.
+//! decibels apart, and the table of golden numbers is that of their files; `UPDATE_EXPECT=1` rewrites
+//! them. Its two set-up commands are run by a new user and by CI.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use crate::run::{Sandbox, without_decibels};
 
@@ -51,18 +55,53 @@ fn check_transcripts(path: &str, n_expected: usize) {
 
 #[test]
 fn operators_are_those_of_the_table() {
-    const BEGIN: &str = "<!-- operators -->\n";
-    const END: &str = "<!-- /operators -->\n";
+    check_part("operators", &Sandbox::new().mpq(&["ops", "--format", "markdown"]).stdout);
+}
+
+#[test]
+fn golden_numbers_are_those_of_the_table() {
+    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).unwrap();
+    let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let rows: String = paths.iter().map(|path| golden_row(path)).collect();
+    check_part("golden", &format!("{GOLDEN_HEAD}{rows}"));
+}
+
+const GOLDEN_HEAD: &str = "\
+| network | groups | choices | MACs in millions | W8A16 | W8A8 | W4A8 | knapsack at 0.5 | at 0.35 |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+";
+
+fn golden_row(path: &Path) -> String {
+    let golden: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let list = |key: &str| golden[key].as_array().unwrap().iter();
+    let sqnrs = |key: &str, what: &str, expected: &[&str]| -> Vec<String> {
+        assert_eq!(list(key).map(|found| &found[what]).collect::<Vec<_>>(), expected);
+        let sqnr = |found: &Value| format!("{:.2}", found["sqnr_db_of_whole"].as_f64().unwrap());
+        list(key).map(sqnr).collect()
+    };
+    let n_choices: usize = list("groups").map(|g| g["sqnr_db"].as_object().unwrap().len()).sum();
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let macs = golden["macs"].as_u64().unwrap() as f64 / 1e6;
+    let counts = [name, list("groups").len().to_string(), n_choices.to_string()];
+    let uniform = sqnrs("uniform", "candidate", &["W8A16", "W8A8", "W4A8"]);
+    let mixed = sqnrs("configurations", "budget", &["0.5", "0.35"]);
+    let cells = [&counts[..], &[format!("{macs:.1}")], &uniform, &mixed].concat();
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// What stands in the README between two comments with a name is what it should be.
+fn check_part(name: &str, expected: &str) {
+    let [begin, end] = ["", "/"].map(|slash| format!("<!-- {slash}{name} -->\n"));
     let readme = fs::read_to_string(README).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (found, after) = rest.split_once(END).unwrap();
-    let expected = Sandbox::new().mpq(&["ops", "--format", "markdown"]).stdout;
+    let (before, rest) = readme.split_once(&begin).unwrap();
+    let (found, after) = rest.split_once(&end).unwrap();
     let expected = format!("\n{expected}\n");
     if found != expected {
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(README, [before, BEGIN, &expected, END, after].concat()).unwrap();
+            fs::write(README, [before, &begin, &expected, &end, after].concat()).unwrap();
         } else {
-            panic!("the README's table of operators should be:\n{expected}");
+            panic!("the README's part `{name}` should be:\n{expected}");
         }
     }
 }

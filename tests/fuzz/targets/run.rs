@@ -76,7 +76,8 @@ fn run(graph: &Graph) {
     for keep in [Keep::Outputs, Keep::All] {
         let found = fast.run(&inputs, &Changes::default(), keep);
         let (Ok(found), Ok(expected)) = (&found, &expected) else { continue };
-        for &id in graph.outputs() {
+        // A shape that depends on values may hang on how an engine rounds, as that of `Unique` does.
+        for &id in graph.outputs().iter().filter(|&&id| types.get(id).is_some()) {
             let [found, expected] = [found, expected].map(|values| values.get(id).map(Tensor::ty));
             assert_eq!(found, expected, "`{}`", graph.value_name(id));
         }
