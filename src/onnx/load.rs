@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::graph::{BuildError, Builder, Constant, Dim, Graph, NodeError};
+use crate::onnx::dtype::dtype;
 use crate::onnx::error::{InputProblem, LoadError};
 use crate::onnx::external::External;
 use crate::onnx::file::read_model;
@@ -239,8 +240,7 @@ impl Loader<'_> {
             Some(_) => return Err(problem(InputProblem::NotATensor { found: "a special type" })),
             None => return Err(problem(InputProblem::NotATensor { found: "no type" })),
         };
-        let dtype =
-            tensor::dtype(tensor.elem_type()).map_err(|e| problem(InputProblem::Type(e)))?;
+        let dtype = dtype(tensor.elem_type()).map_err(|e| problem(InputProblem::Type(e)))?;
         let shape = tensor.shape.as_ref().ok_or_else(|| problem(InputProblem::NoShape))?;
         let dims: Result<Vec<Dim>, InputProblem> =
             shape.dim.iter().map(|dim| self.dim(dim.value.as_ref())).collect();

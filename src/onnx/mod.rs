@@ -3,6 +3,7 @@
 #![deny(clippy::as_conversions)]
 
 mod attribute;
+mod dtype;
 mod error;
 mod external;
 mod file;

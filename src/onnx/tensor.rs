@@ -7,11 +7,12 @@ use std::num::TryFromIntError;
 
 use half::{bf16, f16};
 
+use crate::onnx::dtype::{data_type, dtype};
 use crate::onnx::external::{External, ExternalError};
 use crate::onnx::lazy::{LazyTensor, small, to_le_bytes};
 use crate::onnx::packed::unpack;
 use crate::onnx::proto::TensorProto;
-use crate::onnx::proto::tensor_proto::{DataLocation, DataType};
+use crate::onnx::proto::tensor_proto::DataLocation;
 use crate::tensor::{DType, Element, MOST_PLACES_OF_EMPTY, Tensor, TensorType};
 
 /// What is wrong with a tensor in a file; who reports it adds the tensor's name.
@@ -109,74 +110,6 @@ pub(crate) fn encode(name: &str, tensor: &Tensor) -> TensorProto {
         data_type: Some(data_type(tensor.dtype()).into()),
         raw_data: Some(to_le_bytes(tensor).into()),
         ..TensorProto::default()
-    }
-}
-
-/// The dtype of a `TensorProto.DataType` code.
-pub(crate) fn dtype(code: i32) -> Result<DType, TensorError> {
-    let found = DataType::try_from(code).map_err(|_| TensorError::TypeInvalid { code })?;
-    Ok(match found {
-        DataType::Undefined => return Err(TensorError::TypeInvalid { code }),
-        DataType::Float => DType::F32,
-        DataType::Double => DType::F64,
-        DataType::Float16 => DType::F16,
-        DataType::Bfloat16 => DType::BF16,
-        DataType::Int8 => DType::I8,
-        DataType::Int16 => DType::I16,
-        DataType::Int32 => DType::I32,
-        DataType::Int64 => DType::I64,
-        DataType::Uint8 => DType::U8,
-        DataType::Uint16 => DType::U16,
-        DataType::Uint32 => DType::U32,
-        DataType::Uint64 => DType::U64,
-        DataType::Bool => DType::Bool,
-        DataType::Int4 => DType::I4,
-        DataType::Uint4 => DType::U4,
-        DataType::Int2 => DType::I2,
-        DataType::Uint2 => DType::U2,
-        DataType::Float8e4m3fn => DType::F8E4M3FN,
-        DataType::Float8e4m3fnuz => DType::F8E4M3FNUZ,
-        DataType::Float8e5m2 => DType::F8E5M2,
-        DataType::Float8e5m2fnuz => DType::F8E5M2FNUZ,
-        DataType::Float8e8m0 => DType::F8E8M0,
-        DataType::Float6e2m3 => DType::F6E2M3,
-        DataType::Float6e3m2 => DType::F6E3M2,
-        DataType::Float4e2m1 => DType::F4E2M1,
-        other => {
-            let name = other.as_str_name().to_ascii_lowercase();
-            return Err(TensorError::TypeNotSupported { name });
-        }
-    })
-}
-
-/// The `TensorProto.DataType` of a dtype.
-pub(crate) fn data_type(dtype: DType) -> DataType {
-    match dtype {
-        DType::F32 => DataType::Float,
-        DType::F64 => DataType::Double,
-        DType::F16 => DataType::Float16,
-        DType::BF16 => DataType::Bfloat16,
-        DType::I8 => DataType::Int8,
-        DType::I16 => DataType::Int16,
-        DType::I32 => DataType::Int32,
-        DType::I64 => DataType::Int64,
-        DType::U8 => DataType::Uint8,
-        DType::U16 => DataType::Uint16,
-        DType::U32 => DataType::Uint32,
-        DType::U64 => DataType::Uint64,
-        DType::Bool => DataType::Bool,
-        DType::I4 => DataType::Int4,
-        DType::U4 => DataType::Uint4,
-        DType::I2 => DataType::Int2,
-        DType::U2 => DataType::Uint2,
-        DType::F8E4M3FN => DataType::Float8e4m3fn,
-        DType::F8E4M3FNUZ => DataType::Float8e4m3fnuz,
-        DType::F8E5M2 => DataType::Float8e5m2,
-        DType::F8E5M2FNUZ => DataType::Float8e5m2fnuz,
-        DType::F8E8M0 => DataType::Float8e8m0,
-        DType::F6E2M3 => DataType::Float6e2m3,
-        DType::F6E3M2 => DataType::Float6e3m2,
-        DType::F4E2M1 => DataType::Float4e2m1,
     }
 }
 
@@ -303,6 +236,7 @@ mod tests {
     use super::*;
     use crate::dispatch_small;
     use crate::onnx::lazy::tests::one_of_each;
+    use crate::onnx::proto::tensor_proto::DataType;
     use crate::tensor::Small;
 
     fn proto(data_type: DataType, dims: &[i64]) -> TensorProto {

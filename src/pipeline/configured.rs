@@ -8,7 +8,7 @@ use crate::onnx::settle_axes;
 use crate::ops::OutputRange;
 use crate::pipeline::prepare::nominal_types;
 use crate::pipeline::{
-    PipelineError, Preparation, artifacts, evaluable, expect_rounding, input_types,
+    PipelineError, Preparation, encoded, evaluable, expect_rounding, input_types,
 };
 use crate::quant::{Encoding, Placement, Rounded, RoundedWeight, Target};
 use crate::tensor::{DType, Tensor, TensorType};
@@ -170,7 +170,7 @@ fn activations(
     config: &Config,
 ) -> Result<BTreeMap<ValueId, Encoding>, PipelineError> {
     let read = |(name, file)| {
-        let encoding = artifacts::read_activation(file);
+        let encoding = encoded::read_activation(file);
         let misfit = || PipelineError::EncodingDoesNotFit { name: String::from(name) };
         let encoding = Some(encoding).filter(|e| e.fits(&[])).ok_or_else(misfit)?;
         Ok((find(graph, name)?, encoding))
@@ -180,7 +180,7 @@ fn activations(
 
 fn constants(graph: &Graph, config: &Config) -> Result<BTreeMap<ValueId, Encoding>, PipelineError> {
     let read = |(name, file)| {
-        let encoding = artifacts::read_weight(file);
+        let encoding = encoded::read_weight(file);
         let id = find(graph, name)?;
         let fits = graph.constant(id).is_some_and(|constant| {
             constant.ty().dtype == DType::F32 && encoding.fits(&constant.ty().shape)
@@ -196,7 +196,7 @@ fn corrected(graph: Graph, config: &Config) -> Result<Graph, PipelineError> {
     let mut rewrite = Rewrite::new(graph);
     for (name, elements) in config.encodings.biases.iter() {
         let id = find(rewrite.graph(), name)?;
-        let bias = artifacts::read_bias(rewrite.graph(), id, elements)?;
+        let bias = encoded::read_bias(rewrite.graph(), id, elements)?;
         rewrite.set_constant(id, bias);
     }
     Ok(rewrite.finish())

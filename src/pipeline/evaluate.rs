@@ -15,7 +15,7 @@ use crate::metric::sqnr::{self, Aggregation, mean_square, mean_square_difference
 use crate::pipeline::exam::Exam;
 use crate::pipeline::judge::Judge;
 use crate::pipeline::kept::{pack_values, unpack_values};
-use crate::pipeline::{PipelineError, artifacts};
+use crate::pipeline::{PipelineError, encoded};
 use crate::progress::Progress;
 use crate::quant::{FakeQuantize, Rounded, Rounding};
 use crate::sensitivity::MeasureError;
@@ -57,7 +57,7 @@ impl Applied {
         let (mut constants, mut hooks) = (BTreeMap::new(), BTreeMap::new());
         let mut digester = Digester::new("applied");
         for (name, file) in encodings.activations.iter() {
-            let encoding = artifacts::read_activation(file);
+            let encoding = encoded::read_activation(file);
             if !encoding.fits(&[]) {
                 return Err(PipelineError::EncodingDoesNotFit { name: name.to_owned() });
             }
@@ -66,7 +66,7 @@ impl Applied {
         }
         for (name, file) in encodings.weights.iter() {
             let id = find(name)?;
-            let encoding = artifacts::read_weight(file);
+            let encoding = encoded::read_weight(file);
             let constant = graph.constant(id);
             let constant = constant
                 .filter(|constant| {
@@ -96,7 +96,7 @@ impl Applied {
         }
         for (name, elements) in encodings.biases.iter() {
             let id = find(name)?;
-            let bias = artifacts::read_bias(graph, id, elements)?;
+            let bias = encoded::read_bias(graph, id, elements)?;
             let bytes: Vec<u8> = elements.iter().flat_map(|x| x.to_le_bytes()).collect();
             digester = digester.text("bias").text(name).bytes(&bytes);
             constants.insert(id, Arc::new(Prepared::new(bias)));

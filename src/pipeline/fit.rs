@@ -3,8 +3,9 @@
 use crate::artifact::{self, Artifact as _, Config};
 use crate::graph::{Graph, ValueId};
 use crate::onnx::Model;
-use crate::pipeline::artifacts::{GroupNames, read_activation, read_bias, read_weight};
+use crate::pipeline::artifacts::GroupNames;
 use crate::pipeline::configured::sample_types;
+use crate::pipeline::encoded::{read_activation, read_bias, read_weight};
 use crate::pipeline::{Network, PipelineError, Preparation, Settings};
 use crate::quant::{Bits, Candidate, Candidates, Group, Pattern, Pin, RangeMethods, Target};
 use crate::search::{Amount, Budget, CostMetric, Costs};

@@ -22,7 +22,7 @@ use crate::data::{Feed, Labels};
 use crate::exec::EngineKind;
 use crate::graph::{Graph, ValueId};
 use crate::metric::{self, Reference};
-use crate::pipeline::artifacts::check_encodings;
+use crate::pipeline::encoded::check_encodings;
 use crate::pipeline::{Network, PipelineError, Preparation};
 use crate::quant::{Effort, Encodings, Placement};
 use crate::sensitivity::{Ledger, Powers, Unit};

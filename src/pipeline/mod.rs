@@ -4,6 +4,7 @@ mod artifacts;
 mod check;
 mod configured;
 mod conversions;
+mod encoded;
 mod error;
 mod evaluate;
 mod exam;

@@ -4,6 +4,7 @@ use crate::artifact::{self, Artifact as _, Config, Ordered};
 use crate::cost::Cost;
 use crate::pipeline::artifacts::{self, Head};
 use crate::pipeline::conversions::conversions;
+use crate::pipeline::encoded;
 use crate::pipeline::{Network, PipelineError, Study};
 use crate::quant::Bits;
 use crate::search::{
@@ -120,7 +121,7 @@ impl Writer<'_, '_> {
             chosen_point: point.map(|point| point as u64),
             groups: self.groups(configuration),
             conversions: self.conversions(configuration),
-            encodings: artifacts::encodings(
+            encodings: encoded::chosen_encodings(
                 self.study.network,
                 self.study.encodings,
                 &self.study.candidates(configuration),

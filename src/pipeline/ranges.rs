@@ -7,7 +7,7 @@ use crate::artifact::{Artifact as _, Ranges};
 use crate::cache::Digest;
 use crate::data::Dataset;
 use crate::graph::ValueId;
-use crate::pipeline::artifacts::{check_encodings, measured_encodings, read_encodings};
+use crate::pipeline::encoded::{check_encodings, measured_encodings, read_encodings};
 use crate::pipeline::gaps::json;
 use crate::pipeline::{Head, Network, PipelineError};
 use crate::quant::{Bits, Candidate, Encoding, Encodings, Group};

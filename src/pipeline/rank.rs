@@ -1,7 +1,7 @@
 //! Phase 1 by a metric: what is left of it with every choice of every group, one at a time.
 
 use crate::artifact::{self, RANK_BY_SQNR};
-use crate::pipeline::{Network, PipelineError, Scorer, artifacts};
+use crate::pipeline::{Network, PipelineError, Scorer, encoded};
 use crate::quant::{Bits, Candidate, Encodings, Group, Rounded};
 
 impl Network {
@@ -22,7 +22,7 @@ impl Network {
         let alone = |group: usize, candidate: Candidate| {
             let mut candidates = float.clone();
             candidates[group] = candidate;
-            artifacts::encodings(self, encodings, &candidates)
+            encoded::chosen_encodings(self, encodings, &candidates)
         };
         let choices = groups.iter().enumerate();
         let choices =

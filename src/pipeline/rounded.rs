@@ -9,7 +9,7 @@ use crate::artifact::{
     self, Artifact as _, ArtifactError, ROUNDING_FILE, RoundedEntry, RoundedSet, RoundingLoss,
 };
 use crate::data::{DEFAULT_LIMIT_BYTES, DataError, NpzError, npz_bytes, read_arrays};
-use crate::pipeline::artifacts::{read_weight, weight_encoding};
+use crate::pipeline::encoded::{read_weight, weight_encoding};
 use crate::pipeline::{Head, Network, PipelineError};
 use crate::quant::{
     Bits, Effort, Encodings, Loss, Rounded, RoundedWeight, Rounding, RoundingError,

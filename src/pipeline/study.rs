@@ -7,7 +7,7 @@ use crate::cost::{Cost, CostModel, Latency, uniform, unrestricted};
 use crate::data::Feed;
 use crate::exec::Engine;
 use crate::graph::ValueId;
-use crate::pipeline::{Kept, Network, PipelineError, Resources, Scorer, artifacts};
+use crate::pipeline::{Kept, Network, PipelineError, Resources, Scorer, encoded};
 use crate::progress::Progress;
 use crate::quant::{
     Calibration, Candidate, Encodings, Group, Rounded, Simulator, calibrate, node_macs,
@@ -370,7 +370,7 @@ impl<'a> Study<'a> {
     fn quality(&self, noise: &Powers, candidates: &[Candidate]) -> Result<Quality, PipelineError> {
         let aggregation = self.network.settings.aggregation;
         let sqnr_db = self.sensitivity.sqnr_db(noise, aggregation).map_err(PipelineError::Sqnr)?;
-        let encodings = || artifacts::encodings(self.network, self.encodings, candidates);
+        let encodings = || encoded::chosen_encodings(self.network, self.encodings, candidates);
         let rounded = self.rounded();
         let metrics = self.scorer.map(|scorer| scorer.score(&encodings(), rounded)).transpose()?;
         Ok(Quality { sqnr_db, metrics: metrics.unwrap_or_default() })
