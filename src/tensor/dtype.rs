@@ -89,7 +89,7 @@ impl DType {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::BF16)
     }
 
-    /// A [`Small`] type: below 8 bits, or an 8-bit float.
+    /// A [`Small`](crate::tensor::Small) type: below 8 bits, or an 8-bit float.
     pub fn is_small(self) -> bool {
         self.is_small_float() || matches!(self, DType::I4 | DType::U4 | DType::I2 | DType::U2)
     }

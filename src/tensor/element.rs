@@ -103,7 +103,7 @@ macro_rules! dispatch {
     };
 }
 
-/// As [`dispatch!`](crate::dispatch) over the [`Small`] types, with what happens for the others.
+/// As [`dispatch!`](crate::dispatch) over the [`Small`](crate::tensor::Small) types, with what happens for the others.
 #[macro_export]
 macro_rules! dispatch_small {
     ($dtype:expr, $t:ident => $body:expr, _ => $other:expr) => {
