@@ -147,7 +147,7 @@ impl<'g> Reference<'g> {
         let body_types = node.body_types(&items);
         let inputs = Inputs::new(&items[..node.n_operands], node.n_outputs());
         let inputs = inputs.with_bodies(&body_types);
-        let outputs = match node.operator.infer(&inputs) {
+        let outputs = match ops::infer(&*node.operator, &inputs) {
             Ok(types) => inputs
                 .expect_outputs(types.len())
                 .and_then(|()| self.expect_room(&types))

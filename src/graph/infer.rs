@@ -82,7 +82,8 @@ impl Types {
     /// The types of all outputs of a node, also of those left out; `None` if one is not known.
     pub fn outputs(&self, node: &Node) -> Option<Vec<TensorType>> {
         let known = node.outputs.iter().map(|id| self.types[(*id)?.index()].clone()).collect();
-        let inferred = || self.with_inputs(node, |inputs| node.operator.infer(inputs).ok())?;
+        let inferred =
+            || self.with_inputs(node, |inputs| ops::infer(&*node.operator, inputs).ok())?;
         Option::or_else(known, inferred)
     }
 }
@@ -151,7 +152,7 @@ fn small_value(constant: Option<&crate::graph::Constant>) -> Option<Tensor> {
 type Known = (Vec<TensorType>, Vec<Option<Tensor>>);
 
 fn infer_node(node: &Node, inputs: &Inputs<'_>) -> Result<Known, OpError> {
-    let types = node.operator.infer(inputs)?;
+    let types = ops::infer(&*node.operator, inputs)?;
     inputs.expect_outputs(types.len())?;
     let small = types.iter().all(|ty| ty.span() <= LARGEST_LOOKED_INTO);
     let all_known = (0..inputs.len())

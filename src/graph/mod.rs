@@ -264,16 +264,19 @@ impl Graph {
         let dies = |id: NodeId, value: ValueId| {
             self.constant(value).is_none() && readers[value.index()].last() == Some(&id)
         };
-        let mut live: usize = self.inputs.iter().map(|input| size(input.value)).sum();
+        let total = |values: &mut dyn Iterator<Item = ValueId>| {
+            values.map(&size).fold(0, usize::saturating_add)
+        };
+        let mut live = total(&mut self.inputs.iter().map(|input| input.value));
         let mut most = live;
         for (id, node) in self.nodes() {
-            live += node.present_outputs().map(&size).sum::<usize>();
+            live = live.saturating_add(total(&mut node.present_outputs()));
             most = most.max(live);
             let mut read: Vec<ValueId> = node.present_inputs().map(|(_, value)| value).collect();
             read.sort();
             read.dedup();
-            let dead = read.into_iter().filter(|&value| dies(id, value) && !self.is_output(value));
-            live = live.saturating_sub(dead.map(&size).sum());
+            read.retain(|&value| dies(id, value) && !self.is_output(value));
+            live = live.saturating_sub(total(&mut read.into_iter()));
         }
         most
     }

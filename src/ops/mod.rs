@@ -246,7 +246,13 @@ pub fn read(
     Ok(operator)
 }
 
-/// What an operator makes of inputs of which its `infer` said that they give `types`.
+/// The types of what an operator makes, all of them such as memory can address.
+pub fn infer(operator: &dyn Operator, inputs: &Inputs<'_>) -> Result<Vec<TensorType>, OpError> {
+    let types = operator.infer(inputs)?.into_iter();
+    types.map(|ty| dims::checked_type(ty.dtype, ty.shape)).collect()
+}
+
+/// What an operator makes of inputs of which [`infer`] said that they give `types`.
 ///
 /// Where none of these has an element the operator is not asked: it may need memory along the other axes,
 /// and no data stands behind them.

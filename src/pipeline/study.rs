@@ -159,7 +159,7 @@ impl Network {
     fn block(&self, resources: Resources) -> Result<usize, PipelineError> {
         let (memory, limit) = (self.memory(), resources.memory_bytes);
         let threads = rayon::current_num_threads();
-        let running = memory.constants + threads * memory.running;
+        let running = memory.used(threads, 0);
         if limit < running {
             return Err(PipelineError::Memory { needed: running, limit });
         }
@@ -172,7 +172,7 @@ impl Network {
     pub(super) fn bytes_beside_passes(&self, resources: Resources) -> Result<usize, PipelineError> {
         let memory = self.memory();
         let threads = rayon::current_num_threads();
-        let needed = memory.constants + threads * (memory.running + memory.held);
+        let needed = memory.used(threads, threads);
         let limit = resources.memory_bytes;
         limit.checked_sub(needed).ok_or(PipelineError::Memory { needed, limit })
     }
@@ -180,15 +180,14 @@ impl Network {
     /// What may be held besides the activations that are held at once.
     pub fn spare_bytes(&self, resources: Resources) -> usize {
         let memory = self.memory();
-        let used = |block| {
-            memory.constants + rayon::current_num_threads() * memory.running + block * memory.held
-        };
+        let used = |block| memory.used(rayon::current_num_threads(), block);
         let used = self.block(resources).map(used);
         used.map_or(0, |used| resources.memory_bytes.saturating_sub(used))
     }
 
     fn memory(&self) -> Memory {
         let size = |id: ValueId| self.types.get(id).map_or(0, |ty| ty.size_bytes());
+        let total = |sizes: &mut dyn Iterator<Item = usize>| sizes.fold(0, usize::saturating_add);
         let made = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_none());
         let constants = self.graph.value_ids().filter(|&id| self.graph.constant(id).is_some());
         let n_widths = |group: &Group| {
@@ -197,19 +196,20 @@ impl Network {
         };
         let rounded = self.groups.groups.iter().flat_map(|group| {
             let sites = group.weights.iter().map(|&index| self.placement.weights[index].value);
-            sites.map(move |site| n_widths(group) * size(site))
+            sites.map(move |site| size(site).saturating_mul(n_widths(group)))
         });
-        let rounded: usize = rounded.sum();
+        let rounded = total(&mut rounded.into_iter());
         let integers = if self.settings.rounding.is_nearest() { 0 } else { rounded / 2 };
         // Constants as they are, packed, and packed once more for each width; integers have 16 bits.
-        let constants = 2 * constants.map(size).sum::<usize>() + rounded + integers;
-        let outputs: usize = self.graph.outputs().iter().map(|&id| size(id)).sum();
+        let constants = total(&mut constants.map(size)).saturating_mul(2);
+        let outputs = total(&mut self.graph.outputs().iter().map(|&id| size(id)));
+        let live = self.graph.most_live_bytes(size).saturating_add(outputs);
         Memory {
-            constants: PROGRAM_BYTES + constants,
+            constants: total(&mut [PROGRAM_BYTES, constants, rounded, integers].into_iter()),
             // Memory that is used again fits no value exactly, and is kept; outputs are there in
             // float, changed, and as they lay before they became tensors.
-            running: 3 * (self.graph.most_live_bytes(size) + outputs) + SAMPLE_BYTES,
-            held: made.map(size).sum(),
+            running: live.saturating_mul(3).saturating_add(SAMPLE_BYTES),
+            held: total(&mut made.map(size)),
         }
     }
 }
@@ -228,6 +228,15 @@ struct Memory {
     running: usize,
     /// For a pass whose activations are all kept.
     held: usize,
+}
+
+impl Memory {
+    /// With so many passes running, and the activations of so many held.
+    fn used(&self, running: usize, held: usize) -> usize {
+        let passes =
+            [(running, self.running), (held, self.held)].map(|(n, each)| n.saturating_mul(each));
+        passes.into_iter().fold(self.constants, usize::saturating_add)
+    }
 }
 
 impl<'a> Study<'a> {

@@ -239,10 +239,14 @@ fn count_macs(graph: &Graph, types: &Types, placement: &Placement, groups: &mut 
     float_macs
 }
 
-/// Multiply-accumulates of one node; 0 where the shapes are not known.
+/// More than any node has that could be run: sums over all nodes of a graph stay within 64 bits.
+const MOST_MACS: u64 = 1 << 44;
+
+/// Multiply-accumulates of one node, at most 2^44; 0 where the shapes are not known.
 pub fn node_macs(types: &Types, node: &Node) -> u64 {
     let Some(outputs) = types.outputs(node) else { return 0 };
-    types.with_inputs(node, |inputs| node.operator.macs(inputs, &outputs)).unwrap_or(0)
+    let macs = types.with_inputs(node, |inputs| node.operator.macs(inputs, &outputs));
+    macs.unwrap_or(0).min(MOST_MACS)
 }
 
 #[cfg(test)]

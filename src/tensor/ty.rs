@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::tensor::DType;
 
+/// What the addresses of a process reach on today's processors, with 48 bits, half of them its own. Sums
+/// over all values of a graph stay within 64 bits.
+const MOST_BYTES: usize = 1 << 47;
+
 /// Places that an empty array may have along its other axes. No data stands behind them, but what works
 /// along an axis may take memory for each.
 pub const MOST_PLACES_OF_EMPTY: usize = 1 << 28;
@@ -24,11 +28,10 @@ impl TensorType {
         TensorType::new(DType::F32, shape)
     }
 
-    /// Whether there can be an array of it: strides are computed from the dimensions that are not 0, and
-    /// have to fit in `isize`; an empty one has no more than [`MOST_PLACES_OF_EMPTY`].
+    /// Whether there can be an array of it in the memory of a process; an empty one, whose strides are
+    /// computed from the dimensions that are not 0, has no more than [`MOST_PLACES_OF_EMPTY`].
     pub fn is_addressable(&self) -> bool {
-        isize::try_from(self.span_bytes()).is_ok()
-            && !(self.is_empty() && MOST_PLACES_OF_EMPTY < self.span())
+        self.span_bytes() <= MOST_BYTES && !(self.is_empty() && MOST_PLACES_OF_EMPTY < self.span())
     }
 
     /// Number of elements with every dimension that is 0 counted as 1, as what goes along the others of
