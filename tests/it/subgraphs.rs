@@ -157,7 +157,7 @@ fn loops_of_no_iteration_and_without_end() {
         text,
         &[floats(&[1., 2.])],
         expect![
-            "node `y` (Loop) with inputs nothing, nothing, float32 [2]: is not finished after 1000000 iterations, the most that are run"
+            "node `y` (Loop) with inputs nothing, nothing, float32 [2]: is not finished after 262144 iterations, the most that are run"
         ],
     );
 }
