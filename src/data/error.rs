@@ -39,6 +39,12 @@ pub enum DataError {
     #[error("data for input `{name}` are given twice")]
     InputTwice { name: String },
 
+    #[error("data are given, `{}`, but the network has no inputs", path.display())]
+    NoInputs { path: PathBuf },
+
+    #[error("`{}` is given for all inputs, but each has data of its own", path.display())]
+    NoneLeft { path: PathBuf },
+
     #[error("`{}` and `{}` are both given for all inputs, expected one", first.display(), second.display())]
     TwoUnnamed { first: PathBuf, second: PathBuf },
 

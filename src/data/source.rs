@@ -76,10 +76,10 @@ pub(super) fn assign(
         (None, Some(&at)) => {
             return Err(DataError::MissingInput { name: inputs[at].name.clone() });
         }
-        (Some(path), None) => {
-            let (first, second) = (sources[0].clone(), path.clone());
-            return Err(DataError::TwoUnnamed { first, second });
+        (Some(path), None) if inputs.is_empty() => {
+            return Err(DataError::NoInputs { path: path.clone() });
         }
+        (Some(path), None) => return Err(DataError::NoneLeft { path: path.clone() }),
         (None, None) => {}
     }
     Ok(assigned)

@@ -7,6 +7,7 @@ use ndarray::Array4;
 use ndarray_npy::write_npy;
 
 use crate::run::{CALIB, MODEL, Sandbox};
+use crate::text_model::model;
 
 fn png() -> Vec<u8> {
     fs::read(format!("{CALIB}/000.png")).unwrap()
@@ -44,6 +45,7 @@ fn refusals() {
         "--calib TMP/text.npy",
         "--calib y=TMP/good.npy",
         "--calib TMP/good.npy --calib TMP/good.npy",
+        "--calib image=TMP/good.npy --calib TMP/good.npy",
     ]
     .map(|flags| format!("search {MODEL} {flags} --budget 0.6 -q -o TMP/config.json"));
     let transcript = sandbox.transcript(&lines.each_ref().map(String::as_str));
@@ -105,7 +107,27 @@ fn refusals() {
         $ mpq search examples/digits/model.onnx --calib TMP/good.npy --calib TMP/good.npy --budget 0.6 -q -o TMP/config.json
         error: `TMP/good.npy` and `TMP/good.npy` are both given for all inputs, expected one
         exit 2
+
+        $ mpq search examples/digits/model.onnx --calib image=TMP/good.npy --calib TMP/good.npy --budget 0.6 -q -o TMP/config.json
+        error: `TMP/good.npy` is given for all inputs, but each has data of its own
+        exit 2
     "#]].assert_eq(&transcript);
+}
+
+#[test]
+fn a_network_without_inputs_takes_no_data() {
+    let sandbox = Sandbox::new();
+    let text = r#"
+        import "" 21
+        main () -> (y) {
+            c = Constant<value_ints = [1, -1]>()
+            y = Cast<to = 1>(c)
+        }"#;
+    sandbox.write("m.onnx", model(text));
+    let ran = sandbox.mpq(&["sensitivity", "TMP/m.onnx", "--calib", "noise"]);
+    expect!["error: data are given, `noise`, but the network has no inputs\n"]
+        .assert_eq(&ran.stderr);
+    assert_eq!(ran.code, 2);
 }
 
 #[test]
